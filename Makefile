@@ -1,3 +1,28 @@
-test:
-	cargo test --workspace --locked
-.PHONY: test
+# Everything that a developer or an operator does with this checkout. `make` alone lists it.
+
+.DEFAULT_GOAL := help
+.PHONY: help up down demo test lint fmt images
+
+help: ## list what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+up: ## bring the framework up and wait until it is healthy (BIGSKIES_MQTT_PORT=1883)
+	@deploy/up.sh
+
+down: ## stop the framework and its plugins; PURGE=1 deletes their data too
+	@deploy/down.sh $(if $(PURGE),--purge)
+
+demo: ## build, install, watch and remove a sample plugin (after make up)
+	@deploy/demo.sh
+
+test: ## run every test on real parts; the last line is the result
+	@deploy/test.sh
+
+lint: ## check formatting, Rust and shell scripts
+	@deploy/lint.sh
+
+fmt: ## format the Rust code
+	@cargo fmt --all
+
+images: ## build the images (BIGSKIES_PROFILE=release)
+	@deploy/build-images.sh

@@ -4,8 +4,11 @@
 //! is parsed, and can be trusted to be harmless afterwards.
 
 use std::fmt;
+use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 /// Why a text is not an id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -31,48 +34,152 @@ pub enum IdError {
     DoubleDot,
 }
 
-/// A plugin's identity: 2 to 64 of `A-Z a-z 0-9 . _ -`, alphanumeric at both ends, no `..`.
-///
-/// It is compared by exact bytes: `Focuser` and `focuser` are two plugins.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct PluginId(String);
+/// A name that is checked when it is parsed: its type, its bounds, and what it is.
+macro_rules! name {
+    ($(#[$doc:meta])* $type:ident, $min:literal, $max:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+        #[serde(try_from = "String", into = "String")]
+        #[schemars(extend("minLength" = $min, "maxLength" = $max, "pattern" = PATTERN))]
+        pub struct $type(String);
 
-impl PluginId {
-    /// Fewest characters of an id.
-    pub const MIN: usize = 2;
-    /// Most characters of an id.
-    pub const MAX: usize = 64;
+        impl $type {
+            /// Fewest characters.
+            pub const MIN: usize = $min;
+            /// Most characters.
+            pub const MAX: usize = $max;
 
-    /// Checks `text` and takes it as an id.
-    pub fn parse(text: &str) -> Result<Self, IdError> {
-        check(text, Self::MIN, Self::MAX)?;
-        Ok(Self(text.to_owned()))
-    }
+            /// Checks `text` and takes it.
+            ///
+            /// # Errors
+            /// Says what is wrong with `text` and what is allowed.
+            pub fn parse(text: &str) -> Result<Self, IdError> {
+                check(text, Self::MIN, Self::MAX)?;
+                Ok(Self(text.to_owned()))
+            }
 
-    /// The id as it was written.
-    pub fn as_str(&self) -> &str {
-        &self.0
+            /// As it was written.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl TryFrom<String> for $type {
+            type Error = IdError;
+
+            fn try_from(text: String) -> Result<Self, IdError> {
+                Self::parse(&text)
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = IdError;
+
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                Self::parse(text)
+            }
+        }
+
+        impl From<$type> for String {
+            fn from(id: $type) -> Self {
+                id.0
+            }
+        }
+    };
+}
+
+const PATTERN: &str = "^[A-Za-z0-9](?:[A-Za-z0-9_-]|\\.(?!\\.))*[A-Za-z0-9]$";
+
+name!(
+    /// A plugin's identity: 2 to 64 of `A-Z a-z 0-9 . _ -`, alphanumeric at both ends, no `..`.
+    ///
+    /// It is compared by exact bytes: `Focuser` and `focuser` are two plugins.
+    PluginId, 2, 64
+);
+name!(
+    /// The name of an operator's account: 2 to 64 characters of the same kind as a plugin id.
+    OperatorName, 2, 64
+);
+name!(
+    /// One running process of a coordinator, unique among its replicas: 2 to 64 characters of the same
+    /// kind as a plugin id.
+    InstanceId, 2, 64
+);
+
+/// A random identity: its type and what it identifies.
+macro_rules! random {
+    ($(#[$doc:meta])* $type:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+        pub struct $type(Uuid);
+
+        impl $type {
+            /// A new one, ordered by the time of its making (RFC 9562, version 7).
+            pub fn new() -> Self {
+                Self(Uuid::now_v7())
+            }
+        }
+
+        impl Default for $type {
+            fn default() -> Self {
+                Self::new()
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = uuid::Error;
+
+            fn from_str(text: &str) -> Result<Self, uuid::Error> {
+                Uuid::parse_str(text).map(Self)
+            }
+        }
+    };
+}
+
+random!(
+    /// One installation of a plugin: a plugin that is removed and installed again has another.
+    InstallUid
+);
+random!(
+    /// One start of a new container. It names the container, its login and the session of its tokens (`sid`).
+    StartId
+);
+random!(
+    /// One accepted request that takes longer than its handler.
+    OperationId
+);
+
+/// Counts the versions of what an installation should be; it only grows inside one [`InstallUid`].
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+pub struct Generation(pub u64);
+
+impl Generation {
+    /// That of a fresh installation.
+    pub const FIRST: Self = Self(1);
+
+    /// The next one.
+    pub fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
     }
 }
 
-impl fmt::Display for PluginId {
+impl fmt::Display for Generation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl TryFrom<String> for PluginId {
-    type Error = IdError;
-
-    fn try_from(text: String) -> Result<Self, IdError> {
-        Self::parse(&text)
-    }
-}
-
-impl From<PluginId> for String {
-    fn from(id: PluginId) -> Self {
-        id.0
+        self.0.fmt(f)
     }
 }
 

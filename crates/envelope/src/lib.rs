@@ -4,3 +4,19 @@
 //! spells a topic out.
 
 pub mod id;
+pub mod principal;
+
+pub mod operation;
+pub mod topic;
+
+pub mod answer;
+pub mod message;
+pub mod payload;
+pub mod time;
+
+pub use answer::{Answer, ErrorBody, ErrorCode};
+pub use id::{Generation, InstallUid, InstanceId, OperationId, OperatorName, PluginId, StartId};
+pub use message::{Envelope, MessageType};
+pub use operation::Operation;
+pub use principal::{Coordinator, Principal};
+pub use time::Timestamp;

@@ -1,0 +1,124 @@
+use super::*;
+use crate::render::finish;
+
+fn refusal(code: &str, message: &str, details: Value) -> Failure {
+    Failure::Refused(Box::new(Refusal {
+        operation: Operation::Install,
+        code: code.to_owned(),
+        message: message.to_owned(),
+        details,
+        correlation_id: "c-1".to_owned(),
+    }))
+}
+
+fn shown(failure: &Failure) -> String {
+    finish(&failure.to_text(), false)
+}
+
+#[test]
+fn every_fault_of_a_manifest_is_listed_with_its_fix() {
+    let details = json!({"faults": [
+        {"pointer": "/docker/image", "reason": "is missing", "fix": "name the image"},
+        {"pointer": "", "reason": "is larger than 256 KiB"},
+        "something else",
+    ]});
+    let failure = refusal("manifest_invalid", "The manifest has 3 faults.", details);
+    let expected = "\
+error: The manifest has 3 faults. (manifest_invalid)
+  1. /docker/image  is missing
+     fix: name the image
+  2. the manifest  is larger than 256 KiB
+  3. something else";
+    assert_eq!(shown(&failure), expected);
+    assert_eq!(failure.exit(), Exit::Failed);
+}
+
+#[test]
+fn the_log_tail_of_a_failed_start_is_indented_and_harmless() {
+    let failure = refusal(
+        "not_ready",
+        "mount exited with 1 before it reported health.",
+        json!({"log_tail": "boot\n\u{1b}[31mno device\n"}),
+    );
+    let expected = "\
+error: mount exited with 1 before it reported health. (not_ready)
+  the last lines that the plugin wrote:
+    | boot
+    | \\x1b[31mno device";
+    assert_eq!(shown(&failure), expected);
+}
+
+#[test]
+fn an_approval_lists_the_grants_and_says_how_to_approve_them() {
+    let failure = refusal(
+        "approval_required",
+        "focuser asks for more than its own namespace.",
+        json!({"digest": "sha256:ab", "grants": [
+            {"risk": "high", "sentence": "publish to mount/control/slew"},
+            {"kind": "port", "port": 80},
+        ]}),
+    );
+    let expected = "\
+error: focuser asks for more than its own namespace. (approval_required)
+  RISK   WHAT IT ASKS FOR
+  high   publish to mount/control/slew
+         {\"kind\":\"port\",\"port\":80}
+  next: to approve exactly this, repeat the command with --approve sha256:ab";
+    assert_eq!(shown(&failure), expected);
+    assert_eq!(failure.exit(), Exit::Approval);
+}
+
+#[test]
+fn hostile_text_of_an_answer_never_reaches_the_terminal() {
+    let failure = refusal("x\u{1b}c", "a\u{1b}]0;t\u{7}", json!({"faults": [{"pointer": "/\u{1b}", "reason": "\u{9b}"}]}));
+    assert!(!shown(&failure).chars().any(|c| c.is_control() && c != '\n'), "{}", shown(&failure));
+}
+
+#[test]
+fn programs_get_the_coordinators_own_code_message_and_details() {
+    let failure = refusal("from_the_future", "m", json!({"a": 1}));
+    assert_eq!(
+        failure.to_json(),
+        json!({"error": {"code": "from_the_future", "message": "m", "details": {"a": 1}}})
+    );
+    assert_eq!(failure.exit(), Exit::Failed);
+}
+
+#[test]
+fn every_kind_of_failure_has_its_documented_exit_code() {
+    let (coordinator, operation) = (Coordinator::Plugin, Operation::Start);
+    let cases = [
+        (Failure::Usage(String::new()), 2),
+        (Failure::Login(LoginError::Missing { what: "password" }), 3),
+        (Failure::NoConnection { reason: String::new(), origin: String::new(), reachable: false }, 3),
+        (Failure::Broker(String::new()), 3),
+        (Failure::BadAnswer { coordinator, operation, why: String::new() }, 1),
+        (Failure::NobodyListens { coordinator, operation }, 4),
+        (Failure::PluginDeaf { topics: Vec::new() }, 4),
+        (
+            Failure::NoAnswer {
+                coordinator,
+                operation,
+                after: Duration::ZERO,
+                health: None,
+                correlation_id: String::new(),
+            },
+            4,
+        ),
+        (Failure::Interrupted { operation: None }, 130),
+        (Failure::Output(io::ErrorKind::BrokenPipe.into()), 0),
+        (Failure::Output(io::ErrorKind::StorageFull.into()), 1),
+    ];
+    for (failure, code) in cases {
+        assert_eq!(failure.exit() as u8, code, "{failure:?}");
+    }
+}
+
+#[test]
+fn a_silent_coordinator_is_named_with_what_to_look_at() {
+    let failure =
+        Failure::NobodyListens { coordinator: Coordinator::Plugin, operation: Operation::Install };
+    let text = shown(&failure);
+    assert!(text.contains("is the plugin coordinator running?"), "{text}");
+    assert!(text.contains("`docker compose ps`"), "{text}");
+}

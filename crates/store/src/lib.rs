@@ -1,0 +1,148 @@
+//! SQLite stores: opening and migrating one, and the journal of requests that every coordinator keeps.
+//!
+//! A coordinator's own tables are its own affair: it passes its migrations to [`Store::open`] and uses the
+//! pool. Versions below 1000 are this crate's.
+
+pub mod journal;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::SqlitePool;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+
+pub use sqlx::migrate::Migrator;
+pub use sqlx::{Error, SqliteConnection as Connection};
+
+pub use journal::{Accepted, Acceptance, Journal, Owed, Received};
+
+static MIGRATIONS: Migrator = sqlx::migrate!();
+
+/// An open database.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pool: SqlitePool,
+}
+
+/// Why a database cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The folder or the file cannot be used.
+    #[error("cannot open the database {path}; check that the folder exists, is writable and has room")]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite said.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// It is damaged.
+    #[error(
+        "the database {path} is damaged ({found}); restore it from a copy, or move it away to start \
+         with an empty one: running plugins are adopted"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What the check found.
+        found: String,
+    },
+    /// It was written by another version.
+    #[error("cannot bring the database {path} to this version's tables; was it written by a later version?")]
+    Migrate {
+        /// The file.
+        path: PathBuf,
+        /// What the migration said.
+        #[source]
+        source: sqlx::migrate::MigrateError,
+    },
+}
+
+impl Store {
+    /// Opens the database at `path`, creates it when it is missing, checks it, and brings its tables up to
+    /// date with this crate's and the service's `own` migrations.
+    ///
+    /// Writes reach the disk before they are acknowledged (`synchronous=FULL`).
+    ///
+    /// # Errors
+    /// The file cannot be used, is damaged, or is of a later version.
+    pub async fn open(path: &Path, own: &Migrator) -> Result<Self, OpenError> {
+        let open = |source| OpenError::Open { path: path.to_owned(), source };
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(Duration::from_secs(10));
+        let pool = SqlitePoolOptions::new()
+            .max_connections(4)
+            .acquire_timeout(Duration::from_secs(15))
+            .connect_with(options)
+            .await
+            .map_err(|e| match e.as_database_error().map(|d| d.message().to_owned()) {
+                Some(found) if found.contains("not a database") || found.contains("malformed") => {
+                    OpenError::Damaged { path: path.to_owned(), found }
+                }
+                _ => open(e),
+            })?;
+        let found: String =
+            sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&pool).await.map_err(open)?;
+        if found != "ok" {
+            return Err(OpenError::Damaged { path: path.to_owned(), found });
+        }
+        for migrator in [&MIGRATIONS, own] {
+            Migrator {
+                migrations: migrator.migrations.clone(),
+                ignore_missing: true,
+                ..Migrator::DEFAULT
+            }
+            .run(&pool)
+            .await
+            .map_err(|source| OpenError::Migrate { path: path.to_owned(), source })?;
+        }
+        Ok(Self { pool })
+    }
+
+    /// The connections.
+    pub fn pool(&self) -> &SqlitePool {
+        &self.pool
+    }
+
+    /// The journal of requests.
+    pub fn journal(&self) -> Journal {
+        Journal::new(self.pool.clone())
+    }
+
+    /// The single value kept under `name`.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn meta(&self, name: &str) -> Result<Option<String>, sqlx::Error> {
+        sqlx::query_scalar("SELECT value FROM meta WHERE name = ?")
+            .bind(name)
+            .fetch_optional(&self.pool)
+            .await
+    }
+
+    /// Keeps a single value under `name`.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn set_meta(&self, name: &str, value: &str) -> Result<(), sqlx::Error> {
+        sqlx::query(
+            "INSERT INTO meta (name, value) VALUES (?, ?) \
+             ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        )
+        .bind(name)
+        .bind(value)
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Waits for what is under way and closes the file.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}

@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# down.sh [--purge]: stops the framework and the plugins that it runs; with --purge deletes its data too.
+#
+# Without --purge, what was installed stays installed, and what was to run runs again after the next
+# `make up`. The engine keeps running.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+
+purge=
+for argument in "$@"; do
+  case $argument in
+    --purge) purge=yes ;;
+    *) fail "usage: $0 [--purge]" ;;
+  esac
+done
+
+compose() { "$ROOT/deploy/compose.sh" --profile tools --profile registry "$@"; }
+# quietly COMMAND...: its output is for when it fails.
+quietly() {
+  mkdir -p "$CACHE"
+  "$@" >"$CACHE/down.log" 2>&1 || {
+    cat "$CACHE/down.log" >&2
+    fail "could not: $*"
+  }
+}
+# each COMMAND...: runs it with the words of its input; without any, not at all.
+each() { xargs --no-run-if-empty "$@"; }
+
+# What the plugin coordinator made for this installation: plugins with their networks and volumes.
+end_plugins() {
+  local installation ours
+  docker volume inspect "${COMPOSE_PROJECT_NAME:-bigskies}_plugin-secrets" >/dev/null 2>&1 || return 0
+  installation=$(compose run --rm --no-deps --no-TTY init installation 2>"$CACHE/down.log") || {
+    cat "$CACHE/down.log" >&2
+    fail "could not find out which plugins belong to this installation"
+  }
+  ours=label=org.bigskies.installation=$installation
+  docker ps --quiet --filter "$ours" | quietly each docker stop --time 30
+  docker ps --all --quiet --filter "$ours" | quietly each docker rm --force --volumes
+  docker network ls --quiet --filter "$ours" | quietly each docker network rm
+  [ -z "$purge" ] || docker volume ls --quiet --filter "$ours" | quietly each docker volume rm
+}
+
+"$ROOT/deploy/engine.sh" status >/dev/null 2>&1 || {
+  [ -z "$purge" ] || fail "no container engine answers: to delete the data it must run. Try: make up, then make down PURGE=1"
+  say "No container engine answers, so nothing runs. Data is kept."
+  exit 0
+}
+
+mkdir -p "$CACHE"
+# First the one that would start plugins again, then its plugins, which can still say goodbye to the broker.
+quietly compose stop plugin-coordinator
+end_plugins
+if [ -n "$purge" ]; then
+  quietly compose down --remove-orphans --volumes
+  rm -rf "${BIGSKIES_OPERATOR_DIR:-$ROOT/.bigskies}"
+  say "BIG SKIES is down, its data is deleted."
+else
+  quietly compose down --remove-orphans
+  say "BIG SKIES is down, its data is kept. Delete it with: make down PURGE=1"
+fi

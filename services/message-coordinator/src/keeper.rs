@@ -1,0 +1,345 @@
+//! Keeps the broker to what it should be: the one place where commands come from.
+//!
+//! Whoever wants something changed holds the administrator for as long as it takes to look, plan, do and read
+//! back, so that no two changes are ever interleaved. What is wanted is written down first; whatever is
+//! interrupted is found and finished by the next pass.
+
+mod deprovision;
+mod execute;
+mod provision;
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use acl::compile::PluginRoles;
+use chassis::health::Condition;
+use chassis::{HealthBoard, Parts};
+use envelope::PluginId;
+use envelope::payload::spec::{AclOutcome, AclStatus, Presence, Spec};
+use tokio::sync::watch;
+
+use crate::broker::{self, Admin, ObserveError, Version};
+use crate::desired::{Desired, Verdict, judge, username};
+use crate::inbox::Heard;
+use crate::logins::{Login, LoginStore, Logins};
+use crate::reconcile::{Adopted, Plan, plan};
+use crate::report::{Cause, Report};
+use crate::seal::Seal;
+use crate::specs::{Known, SpecStore, Specs};
+
+pub(crate) use provision::ProvisionError;
+
+/// Why a pass did not come to its end. The next one finds what is left to do.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PassError {
+    /// The broker did not tell what stands there.
+    #[error("the broker could not be looked at")]
+    Observe(#[from] ObserveError),
+    /// The broker did not answer to the changes.
+    #[error("the broker could not be changed")]
+    Admin(#[from] broker::AdminError),
+    /// The database failed.
+    #[error("the database could not be used")]
+    Store(#[from] sqlx::Error),
+    /// Some steps failed; the others were done.
+    #[error("{} changes at the broker failed: {}", .0.len(), .0.iter().take(3).map(|f| f.reason.as_str()).collect::<Vec<_>>().join("; "))]
+    Steps(Vec<StepFailure>),
+}
+
+/// A step that the broker did not carry out, or not so that it shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StepFailure {
+    /// The plugin that it was about.
+    pub(crate) plugin: Option<PluginId>,
+    /// What happened.
+    pub(crate) reason: String,
+}
+
+/// What is known of all plugins.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    /// Specs.
+    pub(crate) specs: Specs,
+    /// Logins.
+    pub(crate) logins: Logins,
+}
+
+/// Keeps the broker to what it should be.
+pub(crate) struct Keeper {
+    admin: tokio::sync::Mutex<Admin>,
+    ready: watch::Receiver<Option<u64>>,
+    link: watch::Receiver<bus::Link>,
+    version: watch::Receiver<Option<Version>>,
+    state: Mutex<State>,
+    specs: SpecStore,
+    logins: LoginStore,
+    seal: Seal,
+    report: Report,
+    health: HealthBoard,
+}
+
+/// How much a pass looks at.
+enum Scope<'a> {
+    Everything,
+    /// One plugin; `fresh` while its login is being made.
+    Only { id: &'a PluginId, fresh: bool },
+}
+
+impl Keeper {
+    /// Loads what is known.
+    pub(crate) async fn load(admin: Admin, seal: Seal, parts: &Parts) -> Result<Self, sqlx::Error> {
+        let specs = SpecStore::new(parts.store.pool().clone());
+        let logins = LoginStore::new(parts.store.pool().clone());
+        let mut state = State { specs: specs.load().await?, logins: logins.load().await? };
+        for login in state.logins.values_mut() {
+            if let Err(error) = login.password(&seal) {
+                tracing::error!(plugin_id = login.plugin_id.as_str(), %error, "a login cannot be restored");
+                login.password = None;
+            }
+        }
+        Ok(Self {
+            ready: admin.ready(),
+            link: admin.link(),
+            version: admin.version(),
+            admin: tokio::sync::Mutex::new(admin),
+            state: Mutex::new(state),
+            specs,
+            logins,
+            seal,
+            report: Report::new(parts.publisher.clone()),
+            health: parts.health.clone(),
+        })
+    }
+
+    /// Counts the connections on which the broker can be administered; none while there is none.
+    pub(crate) fn ready(&self) -> watch::Receiver<Option<u64>> {
+        self.ready.clone()
+    }
+
+    /// The broker's version, once it has told it.
+    pub(crate) fn version(&self) -> watch::Receiver<Option<Version>> {
+        self.version.clone()
+    }
+
+    /// Why the broker cannot be administered, in words.
+    pub(crate) fn why_away(&self) -> String {
+        match &*self.link.borrow() {
+            bus::Link::Down { reason } => reason.clone(),
+            bus::Link::Up { .. } => "the broker does not let the administrator listen to its answers".into(),
+        }
+    }
+
+    /// The roles of a plugin's login, or else those that its next one gets. None when no spec of it is known.
+    pub(crate) fn roles_of(&self, id: &PluginId) -> Option<Verdict> {
+        let state = self.state();
+        if let Some(login) = state.logins.get(id).filter(|l| !l.ending) {
+            return Some(Ok(login.roles.clone()));
+        }
+        judge(&state.specs).remove(id)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Compares everything with what it should be, and puts it right.
+    pub(crate) async fn compare(&self, cause: &Cause) -> Result<(), PassError> {
+        let mut admin = self.admin.lock().await;
+        self.pass(&mut admin, Scope::Everything, cause).await
+    }
+
+    /// Takes what was published on a spec's topic.
+    pub(crate) async fn hear(&self, heard: Heard) -> Result<(), PassError> {
+        match heard {
+            Heard::Spec(spec, cause) => self.hear_spec(*spec, &cause).await,
+            Heard::Cleared(id) => self.hear_cleared(&id).await,
+        }
+    }
+
+    async fn hear_spec(&self, spec: Spec, cause: &Cause) -> Result<(), PassError> {
+        let mut admin = self.admin.lock().await;
+        let id = spec.plugin_id.clone();
+        let known = self.state().specs.get(&id).cloned();
+        if let Some(known) = known {
+            if known.spec.uid == spec.uid && known.spec.generation > spec.generation {
+                tracing::warn!(
+                    plugin_id = id.as_str(), heard = %spec.generation, known = %known.spec.generation,
+                    "a spec older than the one that is known is ignored"
+                );
+                return Ok(());
+            }
+            if known.spec == spec
+                && let Some(status) = known.status
+            {
+                self.report.acknowledge(&status);
+                return Ok(());
+            }
+        }
+        self.specs.put(&spec).await?;
+        self.state().specs.insert(id.clone(), Known { spec, status: None });
+        self.pass(&mut admin, Scope::Only { id: &id, fresh: false }, cause).await
+    }
+
+    /// Only what said `absent`, and was acknowledged, is forgotten: that a topic is empty says nothing.
+    async fn hear_cleared(&self, id: &PluginId) -> Result<(), PassError> {
+        let _admin = self.admin.lock().await;
+        let gone = match self.state().specs.get(id) {
+            None => return Ok(()),
+            Some(known) => known.status.as_ref().is_some_and(|s| s.outcome == AclOutcome::Absent),
+        };
+        if !gone {
+            tracing::warn!(plugin_id = id.as_str(), "a spec was cleared that did not say absent; it still holds");
+            return Ok(());
+        }
+        self.specs.remove(id).await?;
+        self.state().specs.remove(id);
+        self.report.forget(id);
+        Ok(())
+    }
+
+    /// Looks, plans, does, reads back, writes down, tells.
+    async fn pass(&self, admin: &mut Admin, scope: Scope<'_>, cause: &Cause) -> Result<(), PassError> {
+        let (verdicts, desired) = self.desired(&scope);
+        let observed = match scope {
+            Scope::Everything => broker::everything(admin).await?,
+            Scope::Only { id, .. } => {
+                let guards: Vec<String> = desired
+                    .plugins
+                    .values()
+                    .flat_map(|wanted| &wanted.roles)
+                    .map(|role| role.rolename.clone())
+                    .collect();
+                broker::only(admin, id, &username(id), &guards).await?
+            }
+        };
+        let disconnects = Version::disconnects_on_new_rules(*self.version.borrow());
+        let plan = plan(&desired, &observed, disconnects);
+        let failures = self.execute(admin, &plan).await?;
+        self.adopt(&plan.adopted).await?;
+        let failed = |id: &PluginId| failures.iter().any(|f| f.plugin.as_ref() == Some(id));
+        for (id, wanted) in &desired.plugins {
+            if wanted.login.as_ref().is_some_and(|l| l.ending) && !failed(id) {
+                self.forget_login(id).await?;
+            }
+        }
+        let shared = failures.iter().any(|f| f.plugin.is_none());
+        for id in desired.plugins.keys().filter(|id| !failed(id) && !shared) {
+            self.settle(id, verdicts.get(id), cause).await?;
+        }
+        self.tell(&scope, &plan, &failures, cause);
+        if failures.is_empty() { Ok(()) } else { Err(PassError::Steps(failures)) }
+    }
+
+    fn desired(&self, scope: &Scope<'_>) -> (BTreeMap<PluginId, Verdict>, Desired) {
+        let state = self.state();
+        let verdicts = judge(&state.specs);
+        let desired = match scope {
+            Scope::Everything => Desired::everything(&state.specs, &state.logins, &verdicts),
+            Scope::Only { id, fresh } => {
+                Desired::only(id, &state.specs, &state.logins, &verdicts, *fresh)
+            }
+        };
+        (verdicts, desired)
+    }
+
+    /// Writes down what became of a spec, and acknowledges it.
+    async fn settle(
+        &self,
+        id: &PluginId,
+        verdict: Option<&Verdict>,
+        cause: &Cause,
+    ) -> Result<(), PassError> {
+        let Some(known) = self.state().specs.get(id).cloned() else { return Ok(()) };
+        let outcome = match (known.spec.presence, verdict) {
+            (Presence::Absent, _) => AclOutcome::Absent,
+            (Presence::Present, Some(Ok(roles))) => applied(roles),
+            (Presence::Present, Some(Err(reasons))) => AclOutcome::Refused { reasons: reasons.clone() },
+            (Presence::Present, None) => return Ok(()),
+        };
+        if outcome == AclOutcome::Absent {
+            self.forget_login(id).await?;
+        }
+        let status = match known.status {
+            Some(status) if status.outcome == outcome => status,
+            _ => {
+                let status = AclStatus {
+                    plugin_id: id.clone(),
+                    uid: known.spec.uid,
+                    generation: known.spec.generation,
+                    outcome,
+                    at: envelope::Timestamp::now(),
+                };
+                self.specs.settle(&status).await?;
+                if let Some(known) = self.state().specs.get_mut(id) {
+                    known.status = Some(status.clone());
+                }
+                self.report.settled(&status, cause);
+                status
+            }
+        };
+        self.report.acknowledge(&status);
+        Ok(())
+    }
+
+    async fn adopt(&self, adopted: &[Adopted]) -> Result<(), PassError> {
+        for found in adopted {
+            let spec = self.state().specs.get(&found.plugin_id).map(|known| known.spec.clone());
+            let Some(spec) = spec else { continue };
+            let login = Login {
+                plugin_id: found.plugin_id.clone(),
+                uid: spec.uid,
+                generation: spec.generation,
+                start_id: found.start_id,
+                roles: found.roles.clone(),
+                password: None,
+                ending: false,
+            };
+            tracing::info!(plugin_id = found.plugin_id.as_str(), start_id = %found.start_id, "a login is adopted");
+            self.keep_login(login).await?;
+        }
+        Ok(())
+    }
+
+    async fn keep_login(&self, login: Login) -> Result<(), sqlx::Error> {
+        self.logins.put(&login).await?;
+        self.state().logins.insert(login.plugin_id.clone(), login);
+        Ok(())
+    }
+
+    async fn forget_login(&self, id: &PluginId) -> Result<(), sqlx::Error> {
+        if self.state().logins.contains_key(id) {
+            self.logins.remove(id).await?;
+            self.state().logins.remove(id);
+        }
+        Ok(())
+    }
+
+    fn tell(&self, scope: &Scope<'_>, plan: &Plan, failures: &[StepFailure], cause: &Cause) {
+        let done = |plugin: Option<&PluginId>| !failures.iter().any(|f| f.plugin.as_ref() == plugin);
+        self.report.drift(plan.steps.iter().filter(|p| done(p.plugin.as_ref())), cause);
+        if !matches!(scope, Scope::Everything) {
+            return;
+        }
+        let condition = match plan.findings.as_slice() {
+            [] => Condition::Good,
+            findings => {
+                let more = findings.len().saturating_sub(5);
+                let mut text = findings.iter().take(5).cloned().collect::<Vec<_>>().join(" ");
+                if more > 0 {
+                    text.push_str(&format!(" And {more} more."));
+                }
+                Condition::Degraded(text)
+            }
+        };
+        self.health.set("broker identities", condition);
+        let state = self.state();
+        self.health.figure("plugins", state.specs.len());
+        self.health.figure("plugin_logins", state.logins.len());
+        self.health.figure("foreign_logins", plan.foreign_logins);
+        self.health.figure("compared_at", envelope::Timestamp::now().to_string());
+    }
+}
+
+fn applied(roles: &PluginRoles) -> AclOutcome {
+    AclOutcome::Applied { role: roles.manifest.rolename.clone() }
+}

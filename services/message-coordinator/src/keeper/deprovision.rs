@@ -1,0 +1,26 @@
+//! The end of the login of one start.
+
+use envelope::payload::login::DeprovisionRequest;
+
+use super::{Keeper, PassError, Scope};
+use crate::report::Cause;
+
+impl Keeper {
+    /// Takes the login of one start away. That of a later start stays, and what is gone is gone.
+    pub(crate) async fn deprovision(
+        &self,
+        request: &DeprovisionRequest,
+        cause: &Cause,
+    ) -> Result<(), PassError> {
+        let mut admin = self.admin.lock().await;
+        let id = &request.plugin_id;
+        let login = self.state().logins.get(id).filter(|l| l.start_id == request.start_id).cloned();
+        let Some(mut login) = login else { return Ok(()) };
+        if !login.ending {
+            // From here on it is owed: if the broker is away now, the next pass does it.
+            login.ending = true;
+            self.keep_login(login).await?;
+        }
+        self.pass(&mut admin, Scope::Only { id, fresh: false }, cause).await
+    }
+}

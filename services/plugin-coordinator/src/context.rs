@@ -1,0 +1,56 @@
+//! What every step and handler works with.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use chassis::Caller;
+use envelope::PluginId;
+use envelope::payload::spec::AclStatus;
+
+use crate::engine::Engine;
+use crate::health::HealthReports;
+use crate::policy::Policy;
+use crate::registrations::Registrations;
+use crate::registry::Registry;
+use crate::report::Reporter;
+use crate::settings::Settings;
+
+/// What every step and handler works with.
+#[derive(Clone)]
+pub(crate) struct Context {
+    pub(crate) settings: Settings,
+    pub(crate) policy: Policy,
+    pub(crate) registrations: Registrations,
+    pub(crate) engine: Arc<dyn Engine>,
+    pub(crate) registry: Arc<dyn Registry>,
+    pub(crate) caller: Caller,
+    pub(crate) bus: bus::Bus,
+    pub(crate) reporter: Reporter,
+    pub(crate) health: HealthReports,
+    pub(crate) acls: Acls,
+}
+
+/// What the message coordinator has acknowledged, as it is retained.
+#[derive(Clone, Default)]
+pub(crate) struct Acls {
+    inner: Arc<Mutex<HashMap<PluginId, AclStatus>>>,
+}
+
+impl Acls {
+    fn lock(&self) -> MutexGuard<'_, HashMap<PluginId, AclStatus>> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The last acknowledgement for a plugin.
+    pub(crate) fn get(&self, id: &PluginId) -> Option<AclStatus> {
+        self.lock().get(id).cloned()
+    }
+
+    /// Takes an acknowledgement; none when its topic was cleared.
+    pub(crate) fn set(&self, id: PluginId, status: Option<AclStatus>) {
+        match status {
+            Some(status) => self.lock().insert(id, status),
+            None => self.lock().remove(&id),
+        };
+    }
+}

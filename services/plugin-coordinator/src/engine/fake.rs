@@ -1,0 +1,278 @@
+//! An engine in memory, for tests and for simulation: it has state, keeps the contract of
+//! [`super::Engine`], fails as it is told, and records what it was asked. Nothing in it reads a clock,
+//! waits for real time, or is random; every verb can be suspended before and after its effect, so a
+//! scheduler can crash its caller at both places.
+
+mod image;
+mod verbs;
+mod world;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+pub use image::FakeImage;
+
+use super::error::{EngineError, StartError, Verb};
+use super::view::{Container, EventAction, Health};
+use world::World;
+
+/// One call that was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// The verb.
+    pub verb: Verb,
+    /// The container, image, network, volume or installation.
+    pub on: String,
+}
+
+/// The engine in memory; clones are handles to the same one.
+#[derive(Debug, Clone, Default)]
+pub struct FakeEngine {
+    world: Arc<Mutex<World>>,
+}
+
+/// Calls of one verb wait while this lives.
+#[derive(Debug)]
+pub struct Hold(#[allow(dead_code)] watch::Sender<()>); // its drop releases
+
+impl FakeEngine {
+    /// An engine that holds nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts an image into the registry, from where [`super::Engine::pull`] gets it.
+    pub fn publish(&self, image: FakeImage) {
+        self.world().published.insert(image.reference.clone(), image);
+    }
+
+    /// Puts an image into the engine, as if it had been pulled.
+    pub fn load(&self, image: FakeImage) {
+        let mut world = self.world();
+        world.published.insert(image.reference.clone(), image.clone());
+        world.images.insert(image.reference.clone(), image);
+    }
+
+    /// The next call of `verb` fails without effect. Several queue up.
+    pub fn fail_next(&self, verb: Verb, error: impl Into<StartError>) {
+        self.world().failures.entry(verb).or_default().push_back(error.into());
+    }
+
+    /// The next call of `verb` has its effect, but the caller gets the error.
+    pub fn lose_next_answer(&self, verb: Verb, error: EngineError) {
+        self.world().lost_answers.entry(verb).or_default().push_back(error);
+    }
+
+    /// Calls of `verb` wait, before their effect, until the answer is dropped.
+    pub fn hold(&self, verb: Verb) -> Hold {
+        let (release, held) = watch::channel(());
+        self.world().holds.insert(verb, held);
+        Hold(release)
+    }
+
+    /// Every call so far.
+    pub fn calls(&self) -> Vec<Call> {
+        self.world().calls.clone()
+    }
+
+    /// How often `verb` was called.
+    pub fn count(&self, verb: Verb) -> usize {
+        self.world().calls.iter().filter(|call| call.verb == verb).count()
+    }
+
+    /// Forgets the calls so far.
+    pub fn clear_calls(&self) {
+        self.world().calls.clear();
+    }
+
+    /// The engine's clock.
+    pub fn now(&self) -> Timestamp {
+        self.world().now
+    }
+
+    /// Moves the engine's clock.
+    pub fn advance(&self, by: Duration) {
+        let mut world = self.world();
+        let now = world.now.checked_add(by).unwrap_or(Timestamp::MAX);
+        world.now = now;
+    }
+
+    /// Free room that [`super::Engine::info`] tells.
+    pub fn set_storage_free(&self, bytes: Option<u64>) {
+        self.world().storage_free = bytes;
+    }
+
+    /// A program of the host takes a port on every address, or gives it back.
+    pub fn occupy_port(&self, port: u16, taken: bool) {
+        let mut world = self.world();
+        if taken {
+            world.host_ports.insert(port);
+        } else {
+            world.host_ports.remove(&port);
+        }
+    }
+
+    /// The engine goes away: calls fail, subscriptions end. Containers go on.
+    pub fn go_down(&self) {
+        let mut world = self.world();
+        world.down = true;
+        world.end_subscriptions();
+    }
+
+    /// The engine comes back. Without live restore it has stopped every container, and told nobody.
+    pub fn come_back(&self, live_restore: bool) {
+        let mut world = self.world();
+        world.end_subscriptions();
+        if !live_restore {
+            for id in world.running() {
+                world.exit(&id, 137, false, false);
+            }
+        }
+        world.down = false;
+    }
+
+    /// A running container's process ends by itself. False when it does not run.
+    pub fn crash(&self, container: &str, code: i64) -> bool {
+        self.end(container, code, false)
+    }
+
+    /// The kernel ends a running container's process for want of memory.
+    pub fn run_out_of_memory(&self, container: &str) -> bool {
+        self.end(container, 137, true)
+    }
+
+    fn end(&self, container: &str, code: i64, oom: bool) -> bool {
+        let mut world = self.world();
+        let Some(id) = world.id_of(container) else { return false };
+        world.exit(&id, code, oom, true)
+    }
+
+    /// The image's own health check of a running container changes its mind.
+    pub fn set_health(&self, container: &str, health: Health) {
+        let mut world = self.world();
+        let Some(id) = world.id_of(container) else { return };
+        if let Some(found) = world.containers.get_mut(&id) {
+            found.health = health;
+        }
+        match health {
+            Health::Healthy => world.tell(&id, EventAction::Healthy),
+            Health::Unhealthy => world.tell(&id, EventAction::Unhealthy),
+            Health::None | Health::Starting => {}
+        }
+    }
+
+    /// Adds to a container's output.
+    pub fn write_log(&self, container: &str, text: &str) {
+        let mut world = self.world();
+        let Some(id) = world.id_of(container) else { return };
+        if let Some(found) = world.containers.get_mut(&id) {
+            found.log.push_str(text);
+        }
+    }
+
+    /// What was uploaded to a path of a container.
+    pub fn uploaded(&self, container: &str, path: &str) -> Option<super::UploadFile> {
+        let world = self.world();
+        let id = world.id_of(container)?;
+        world.containers.get(&id)?.files.get(path).cloned()
+    }
+
+    /// The specification that a container was made from.
+    pub fn spec(&self, container: &str) -> Option<super::ContainerSpec> {
+        let world = self.world();
+        let id = world.id_of(container)?;
+        Some(world.containers.get(&id)?.spec.clone())
+    }
+
+    /// Who was made the owner of a mount point of a container.
+    pub fn owner(&self, container: &str, target: &str) -> Option<super::Owner> {
+        let world = self.world();
+        let id = world.id_of(container)?;
+        world.containers.get(&id)?.owners.get(target).copied()
+    }
+
+    /// Every container of every installation.
+    pub fn all(&self) -> Vec<Container> {
+        self.world().all()
+    }
+
+    /// Names of the volumes.
+    pub fn volumes(&self) -> Vec<String> {
+        self.world().volumes.keys().cloned().collect()
+    }
+
+    /// References of the images that were pulled or loaded.
+    pub fn images(&self) -> Vec<String> {
+        self.world().images.keys().cloned().collect()
+    }
+
+    /// One verb: recorded, held, failed or done, and its answer perhaps lost.
+    async fn run<T>(
+        &self,
+        verb: Verb,
+        on: &str,
+        effect: impl FnOnce(&mut World) -> Result<T, StartError>,
+    ) -> Result<T, StartError> {
+        let held = {
+            let mut world = self.world();
+            world.calls.push(Call { verb, on: on.to_owned() });
+            world.holds.get(&verb).cloned()
+        };
+        if let Some(mut held) = held {
+            // Nothing is ever sent: this ends when the hold is dropped.
+            while held.changed().await.is_ok() {}
+        }
+        pause().await;
+        let outcome = {
+            let mut world = self.world();
+            if world.down {
+                return Err(world::unreachable(verb, on).into());
+            }
+            if let Some(failure) = world.failures.get_mut(&verb).and_then(|queue| queue.pop_front()) {
+                return Err(failure);
+            }
+            effect(&mut world)
+        };
+        pause().await;
+        let lost = self.world().lost_answers.get_mut(&verb).and_then(|queue| queue.pop_front());
+        match lost {
+            Some(error) => Err(error.into()),
+            None => outcome,
+        }
+    }
+
+    /// A verb that fails with an engine error only.
+    async fn call<T>(
+        &self,
+        verb: Verb,
+        on: &str,
+        effect: impl FnOnce(&mut World) -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
+        self.run(verb, on, |world| effect(world).map_err(StartError::from)).await.map_err(|error| match error {
+            StartError::Engine(error) => error,
+            other => EngineError::Refused { doing: verb, on: on.to_owned(), status: 500, message: other.to_string() },
+        })
+    }
+}
+
+/// Gives way once, to whatever runs this future.
+async fn pause() {
+    let mut gave_way = false;
+    std::future::poll_fn(move |context| {
+        if std::mem::replace(&mut gave_way, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+

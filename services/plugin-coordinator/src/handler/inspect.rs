@@ -1,0 +1,52 @@
+//! `inspect`: everything about one plugin.
+
+use chassis::{Reply, Request};
+use envelope::ErrorBody;
+use envelope::payload::lifecycle::{ContainerSummary, Inspection, PluginRequest};
+
+use super::{failed, installed};
+use crate::context::Context;
+use crate::engine::State;
+use crate::{policy, report};
+
+pub(super) async fn handle(ctx: &Context, request: &Request) -> Result<Reply, ErrorBody> {
+    let PluginRequest { plugin_id: id } = request.parse()?;
+    let record = installed(ctx, &id).await?;
+    let operation = ctx.registrations.running(&id).await.map_err(|e| failed(&e))?;
+    let manifest = record.manifest();
+    let name = ctx.policy.container_name(&id);
+    // Looking is the one thing that a handler may ask the engine; without it the rest is still told.
+    let container = ctx.engine.inspect(&name).await.unwrap_or_else(|error| {
+        tracing::warn!(error = telemetry::chain(&error), "the engine cannot be asked");
+        None
+    });
+    let health = ctx.health.now(&id, None);
+    Ok(Reply::now(&Inspection {
+        state: report::state(&record, &manifest, &ctx.settings.node, operation.as_ref(), &health),
+        uid: record.uid,
+        generation: record.generation,
+        source: record.release.source.clone(),
+        installed_at: record.installed_at,
+        manifest: record.release.manifest.clone(),
+        manifest_source: record.release.manifest_source,
+        container: container.map(|container| ContainerSummary {
+            id: container.id.to_string(),
+            name: container.name,
+            started_at: match container.state {
+                State::Running { started_at, .. } => started_at.map(|at| at.to_string()),
+                _ => None,
+            },
+        }),
+        ports: policy::ports(&manifest)
+            .iter()
+            .map(|p| {
+                let host = std::net::SocketAddr::new(p.host_ip, p.host_port).to_string();
+                (host, format!("{}/{}", p.container_port, p.protocol))
+            })
+            .collect(),
+        volumes: ctx.policy.volumes(&id, &manifest),
+        dns_names: manifest.dns_names(),
+        last_exit: record.last_exit.clone(),
+        warnings: record.release.warnings.clone(),
+    }))
+}

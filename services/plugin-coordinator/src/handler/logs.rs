@@ -1,0 +1,41 @@
+//! `logs`: the last lines that a plugin wrote.
+
+use chassis::{Reply, Request};
+use envelope::payload::lifecycle::{LogsRequest, LogsResponse};
+use envelope::{ErrorBody, ErrorCode};
+
+use super::installed;
+use crate::context::Context;
+
+const MAX_LINES: u32 = 1000;
+const MAX_BYTES: usize = 256 * 1024;
+
+pub(super) async fn handle(ctx: &Context, request: &Request) -> Result<Reply, ErrorBody> {
+    let LogsRequest { plugin_id: id, tail } = request.parse()?;
+    if tail == 0 || tail > MAX_LINES {
+        return Err(ErrorBody::new(
+            ErrorCode::BadRequest,
+            format!("\"tail\" is {tail}; ask for 1 to {MAX_LINES} lines."),
+        ));
+    }
+    let record = installed(ctx, &id).await?;
+    let name = ctx.policy.container_name(&id);
+    let unavailable = |error: crate::engine::EngineError| {
+        ErrorBody::new(
+            ErrorCode::EngineUnavailable,
+            format!("The log of {id} cannot be read: {}.", telemetry::chain(&error)),
+        )
+    };
+    let Some(container) = ctx.engine.inspect(&name).await.map_err(unavailable)? else {
+        let last = record.last_exit.map(|exit| exit.log_tail).unwrap_or_default();
+        let answer = LogsResponse { plugin_id: id, text: last, truncated: true, ended: true };
+        return Ok(Reply::now(&answer));
+    };
+    let log = ctx.engine.logs(&name, tail, MAX_BYTES).await.map_err(unavailable)?;
+    Ok(Reply::now(&LogsResponse {
+        plugin_id: id,
+        text: log.text,
+        truncated: log.truncated,
+        ended: !container.state.is_running(),
+    }))
+}

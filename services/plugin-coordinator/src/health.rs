@@ -1,0 +1,252 @@
+//! Plugins' health as they report it, and how long ago.
+//!
+//! The topic decides whose health a message is. Silence is counted only while we are listening.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use envelope::payload::health::{Health, HealthStatus};
+use envelope::payload::state::PluginHealth;
+use envelope::{Envelope, PluginId};
+use tokio::time::Instant;
+
+/// Intervals of silence after which health is stale.
+const STALE_INTERVALS: u32 = 3;
+const MAX_MESSAGE_CHARS: usize = 200;
+
+/// What plugins report.
+#[derive(Clone, Default)]
+pub(crate) struct HealthReports {
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Default)]
+struct Inner {
+    topics: HashMap<String, PluginId>,
+    plugins: HashMap<PluginId, Reported>,
+    /// Since when we listen; `None` while we do not.
+    listening: Option<Instant>,
+}
+
+struct Reported {
+    names: Vec<PluginId>,
+    interval: Duration,
+    last: Option<Report>,
+    /// Since when a report is expected.
+    expected_since: Instant,
+}
+
+#[derive(Clone)]
+struct Report {
+    at: Instant,
+    status: HealthStatus,
+    message: String,
+}
+
+/// What became of a message on a health topic.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// It is the health of this plugin; whether that is news to its worker.
+    Report(PluginId, bool),
+    /// It is not a health message of the plugin whose topic it came on.
+    Refused(PluginId, String),
+    /// It is on no plugin's health topic.
+    Foreign,
+}
+
+/// A plugin's health now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HealthNow {
+    pub(crate) health: PluginHealth,
+    pub(crate) message: Option<String>,
+    /// When it will be stale if nothing comes.
+    pub(crate) stale_in: Option<Duration>,
+}
+
+impl HealthReports {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Expects the health of a plugin on `topic`. Answers whether that topic is new.
+    pub(crate) fn expect(
+        &self,
+        id: &PluginId,
+        names: Vec<PluginId>,
+        topic: &str,
+        interval: Duration,
+    ) -> bool {
+        let mut inner = self.lock();
+        let new = inner.topics.get(topic) != Some(id);
+        if new {
+            inner.topics.retain(|_, owner| owner != id);
+            inner.topics.insert(topic.to_owned(), id.clone());
+        }
+        let known = inner.plugins.remove(id);
+        inner.plugins.insert(
+            id.clone(),
+            Reported {
+                names,
+                interval,
+                expected_since: known.as_ref().map_or_else(Instant::now, |k| k.expected_since),
+                last: known.and_then(|k| k.last),
+            },
+        );
+        new
+    }
+
+    /// Expects nothing of a plugin any more.
+    pub(crate) fn forget(&self, id: &PluginId) {
+        let mut inner = self.lock();
+        inner.topics.retain(|_, owner| owner != id);
+        inner.plugins.remove(id);
+    }
+
+    /// Its process is about to be started: what it reported before counts no more.
+    pub(crate) fn starts(&self, id: &PluginId) {
+        if let Some(reported) = self.lock().plugins.get_mut(id) {
+            reported.last = None;
+            reported.expected_since = Instant::now();
+        }
+    }
+
+    /// Whether it has reported since.
+    pub(crate) fn has_reported(&self, id: &PluginId) -> bool {
+        let ready = |r: &Report| r.status != HealthStatus::Unhealthy;
+        self.lock().plugins.get(id).is_some_and(|r| r.last.as_ref().is_some_and(ready))
+    }
+
+    /// We began to listen, or stopped.
+    pub(crate) fn listening(&self, up: bool) {
+        self.lock().listening = up.then(Instant::now);
+    }
+
+    /// Takes a message.
+    pub(crate) fn take(&self, topic: &str, payload: &[u8]) -> Taken {
+        let mut inner = self.lock();
+        let Some(id) = inner.topics.get(topic).cloned() else { return Taken::Foreign };
+        let Some(reported) = inner.plugins.get_mut(&id) else { return Taken::Foreign };
+        let message: Envelope<Health> = match serde_json::from_slice(payload) {
+            Ok(message) => message,
+            Err(e) => {
+                let why = format!("is not a health message as the SDK document gives it: {e}");
+                return Taken::Refused(id, why);
+            }
+        };
+        let named = message.source.strip_prefix("plugin:");
+        if !named.is_some_and(|n| reported.names.iter().any(|own| own.as_str() == n)) {
+            let source: String = message.source.chars().take(80).collect();
+            let why = format!("names {source:?} as its source, which is not the plugin of its topic");
+            return Taken::Refused(id, why);
+        }
+        let report = Report {
+            at: Instant::now(),
+            status: message.payload.status,
+            message: message.payload.message.chars().take(MAX_MESSAGE_CHARS).collect(),
+        };
+        let interval = reported.interval;
+        let before = reported.last.replace(report.clone());
+        let news = before.is_none_or(|b| {
+            b.status != report.status
+                || b.message != report.message
+                || b.at.elapsed() > interval * STALE_INTERVALS
+        });
+        Taken::Report(id, news)
+    }
+
+    /// A plugin's health now, while its process runs. `lowered` is set when something else says that it is
+    /// not quite well.
+    pub(crate) fn now(&self, id: &PluginId, lowered: Option<&str>) -> HealthNow {
+        let inner = self.lock();
+        let unknown = HealthNow { health: PluginHealth::Unknown, message: None, stale_in: None };
+        let (Some(reported), Some(listening)) = (inner.plugins.get(id), inner.listening) else {
+            return unknown;
+        };
+        let since = reported.last.as_ref().map_or(reported.expected_since, |r| r.at).max(listening);
+        let (silent, allowed) = (since.elapsed(), reported.interval * STALE_INTERVALS);
+        if silent > allowed {
+            // Without a number of seconds, which would be news at each look.
+            let message = Some(format!("has not reported for {STALE_INTERVALS} intervals"));
+            return HealthNow { health: PluginHealth::Stale, message, stale_in: None };
+        }
+        let stale_in = Some(allowed.saturating_sub(silent) + Duration::from_millis(10));
+        let Some(last) = &reported.last else { return HealthNow { stale_in, ..unknown } };
+        let (health, message) = match (last.status, lowered) {
+            (HealthStatus::Healthy, Some(why)) => (PluginHealth::Degraded, why.to_owned()),
+            (HealthStatus::Healthy, None) => (PluginHealth::Healthy, last.message.clone()),
+            (HealthStatus::Degraded, _) => (PluginHealth::Degraded, last.message.clone()),
+            (HealthStatus::Unhealthy, _) => (PluginHealth::Unhealthy, last.message.clone()),
+        };
+        HealthNow { health, message: Some(message).filter(|m| !m.is_empty()), stale_in }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use envelope::MessageType;
+
+    const TOPIC: &str = "bigskies/plugin/myplugin/health";
+
+    fn id(text: &str) -> PluginId {
+        PluginId::parse(text).expect("an id")
+    }
+
+    fn message(source: &str, status: HealthStatus) -> Vec<u8> {
+        let health = Health {
+            component: "x".into(),
+            status,
+            message: "m".into(),
+            details: Default::default(),
+        };
+        Envelope::new(MessageType::Status, source, health).encode()
+    }
+
+    fn reports() -> HealthReports {
+        let reports = HealthReports::default();
+        let names = vec![id("guid"), id("myplugin")];
+        reports.expect(&id("guid"), names, TOPIC, Duration::from_secs(30));
+        reports.listening(true);
+        reports
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_topic_decides_and_a_source_that_names_another_is_refused() {
+        let reports = reports();
+        let ok = message("plugin:guid", HealthStatus::Healthy);
+        assert_eq!(reports.take(TOPIC, &ok), Taken::Report(id("guid"), true));
+        assert_eq!(reports.take(TOPIC, &ok), Taken::Report(id("guid"), false));
+        let forged = message("plugin:other", HealthStatus::Healthy);
+        assert!(matches!(reports.take(TOPIC, &forged), Taken::Refused(..)));
+        assert!(matches!(reports.take(TOPIC, b"{}"), Taken::Refused(..)));
+        assert_eq!(reports.take("bigskies/plugin/other/health", &ok), Taken::Foreign);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn three_silent_intervals_are_stale_and_silence_counts_only_while_we_listen() {
+        let reports = reports();
+        let ok = message("plugin:guid", HealthStatus::Healthy);
+        reports.take(TOPIC, &ok);
+        tokio::time::advance(Duration::from_secs(89)).await;
+        assert_eq!(reports.now(&id("guid"), None).health, PluginHealth::Healthy);
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(reports.now(&id("guid"), None).health, PluginHealth::Stale);
+        reports.listening(false);
+        assert_eq!(reports.now(&id("guid"), None).health, PluginHealth::Unknown);
+        reports.listening(true);
+        assert_eq!(reports.now(&id("guid"), None).health, PluginHealth::Healthy);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_reported_before_a_start_is_not_readiness() {
+        let reports = reports();
+        reports.take(TOPIC, &message("plugin:guid", HealthStatus::Healthy));
+        reports.starts(&id("guid"));
+        assert!(!reports.has_reported(&id("guid")));
+        reports.take(TOPIC, &message("plugin:guid", HealthStatus::Unhealthy));
+        assert!(!reports.has_reported(&id("guid")));
+        reports.take(TOPIC, &message("plugin:guid", HealthStatus::Degraded));
+        assert!(reports.has_reported(&id("guid")));
+    }
+}

@@ -1,0 +1,155 @@
+//! Operations that take longer than their handler.
+
+use std::time::Duration;
+
+use chassis::{Permit, Request};
+use envelope::payload::lifecycle::{InstallRequest, ManifestSource};
+use envelope::payload::state::RunningOperation;
+use envelope::{Operation, OperationId, PluginId, Timestamp};
+use manifest::Grant;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::record::Approval;
+
+/// An operation that runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Running {
+    /// Its id.
+    pub id: OperationId,
+    /// The plugin that it works on.
+    pub plugin_id: PluginId,
+    /// The request that its end answers.
+    pub request_id: String,
+    /// What was asked for.
+    pub work: Work,
+    /// Who asked.
+    pub principal: String,
+    /// Whether that is somebody whom the broker vouches for.
+    pub named: bool,
+    /// The step it is at.
+    pub step: String,
+    /// When it was accepted.
+    pub started_at: Timestamp,
+    /// When it fails at the latest.
+    pub deadline: Timestamp,
+    /// Joins everything that comes of it.
+    pub correlation_id: String,
+    /// Trace context.
+    pub traceparent: Option<String>,
+}
+
+/// What was asked for, with how far it has come.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "operation")]
+pub enum Work {
+    /// Install.
+    Install(Box<Install>),
+    /// Start.
+    Start,
+    /// Stop.
+    Stop,
+    /// Restart.
+    Restart {
+        /// Whether the container has been stopped.
+        stopped: bool,
+    },
+    /// Remove.
+    Remove,
+}
+
+/// An installation under way.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Install {
+    /// The request.
+    pub request: InstallRequest,
+    /// The image, once the registry has told of it.
+    #[serde(default)]
+    pub resolved: Option<ResolvedImage>,
+    /// The manifest, once one was found and let in.
+    #[serde(default)]
+    pub admitted: Option<Admitted>,
+    /// Whether the image is there.
+    #[serde(default)]
+    pub pulled: bool,
+}
+
+/// An image as the registry tells of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResolvedImage {
+    /// As it was asked for.
+    pub source: String,
+    /// By digest.
+    pub reference: String,
+    /// The digest.
+    pub digest: String,
+    /// The manifest in its label.
+    pub label: Option<String>,
+    /// Its user, as written in the image.
+    pub user: String,
+    /// Whether the engine had it before: then it is not ours to remove when the installation fails.
+    pub present_before: bool,
+}
+
+/// A manifest that was let in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Admitted {
+    /// The manifest, as its author wrote it.
+    pub manifest: Value,
+    /// Where it came from.
+    pub source: ManifestSource,
+    /// What is odd in it.
+    pub warnings: Vec<String>,
+    /// What goes beyond the plugin's namespace.
+    pub grants: Vec<Grant>,
+    /// Who approved that.
+    pub approval: Option<Approval>,
+}
+
+impl Work {
+    /// Which operation.
+    pub fn operation(&self) -> Operation {
+        match self {
+            Self::Install(_) => Operation::Install,
+            Self::Start => Operation::Start,
+            Self::Stop => Operation::Stop,
+            Self::Restart { .. } => Operation::Restart,
+            Self::Remove => Operation::Remove,
+        }
+    }
+}
+
+impl Running {
+    /// The operation that `request` asks for.
+    pub fn new(permit: &Permit, request: &Request, plugin_id: PluginId, work: Work, lasts: Duration) -> Self {
+        let now = Timestamp::now();
+        Self {
+            id: OperationId::new(),
+            plugin_id,
+            request_id: request.id.clone(),
+            work,
+            principal: permit.principal().to_string(),
+            named: !matches!(permit.principal(), envelope::Principal::Unnamed),
+            step: "accepted".to_owned(),
+            started_at: now,
+            deadline: now.after(lasts),
+            correlation_id: request.correlation_id.clone(),
+            traceparent: request.traceparent.clone(),
+        }
+    }
+
+    /// Why things happen while it runs.
+    pub fn cause(&self) -> String {
+        format!("{} by {}", self.work.operation(), self.principal)
+    }
+
+    /// As it is told in a plugin's state.
+    pub fn summary(&self) -> RunningOperation {
+        RunningOperation {
+            id: self.id,
+            operation: self.work.operation(),
+            step: self.step.clone(),
+            since: self.started_at,
+        }
+    }
+}

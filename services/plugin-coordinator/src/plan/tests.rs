@@ -1,0 +1,292 @@
+//! The plan, case by case: what is recorded and observed, and the step that follows.
+
+use super::*;
+use envelope::payload::lifecycle::{InstallRequest, ManifestSource};
+use envelope::{Generation, InstallUid, OperationId, PluginId};
+
+use crate::operation::ResolvedImage;
+use crate::record::{Release, Standing};
+
+struct Case {
+    record: Option<Record>,
+    operation: Option<Running>,
+    container: Observed,
+    acl: Option<AclOutcome>,
+    reported: bool,
+}
+
+fn id() -> PluginId {
+    PluginId::parse("focuser").expect("an id")
+}
+
+fn record(desired: Desired, phase: Phase, start: Option<StartProgress>) -> Record {
+    let now = Timestamp::from_seconds(1000);
+    Record {
+        id: id(),
+        uid: InstallUid::new(),
+        generation: Generation::FIRST,
+        release: Release {
+            source: "r/i:1".into(),
+            reference: "r/i@sha256:0".into(),
+            digest: "sha256:0".into(),
+            manifest: serde_json::json!({"id": "focuser", "name": "Focuser", "version": "1.0.0"}),
+            manifest_source: ManifestSource::Label,
+            warnings: Vec::new(),
+            grants: Vec::new(),
+            approval: None,
+            uid: 1000,
+            gid: 1000,
+            config: None,
+        },
+        installed_at: now,
+        desired,
+        standing: Standing {
+            phase,
+            reason: None,
+            since: now,
+            cause: "test".into(),
+            correlation_id: "c".into(),
+        },
+        start: start.map(|progress| Start { id: StartId::new(), progress, started_at: Some(now) }),
+        owed: Vec::new(),
+        last_exit: None,
+        failures: 0,
+        retry_at: None,
+    }
+}
+
+fn operation(work: Work) -> Running {
+    Running {
+        id: OperationId::new(),
+        plugin_id: id(),
+        request_id: "r".into(),
+        work,
+        principal: "operator:operator".into(),
+        named: true,
+        step: "accepted".into(),
+        started_at: Timestamp::from_seconds(1000),
+        deadline: Timestamp::from_seconds(2000),
+        correlation_id: "c".into(),
+        traceparent: None,
+    }
+}
+
+fn case(desired: Desired, phase: Phase, start: Option<StartProgress>) -> Case {
+    Case {
+        record: Some(record(desired, phase, start)),
+        operation: None,
+        container: Observed::Missing,
+        acl: Some(AclOutcome::Applied { role: "r".into() }),
+        reported: false,
+    }
+}
+
+impl Case {
+    fn container(mut self, state: Process) -> Self {
+        let start = self.record.as_ref().and_then(|r| r.start.as_ref()).map(|s| s.id);
+        self.container = Observed::Present { start, state };
+        self
+    }
+
+    fn working(mut self, work: Work) -> Self {
+        self.operation = Some(operation(work));
+        self
+    }
+
+    fn acl(mut self, outcome: Option<AclOutcome>) -> Self {
+        self.acl = outcome;
+        self
+    }
+
+    fn change(mut self, change: impl FnOnce(&mut Record)) -> Self {
+        change(self.record.as_mut().expect("a record"));
+        self
+    }
+
+    fn step_at(&self, seconds: i64) -> Step {
+        let acl = self.acl.clone().zip(self.record.as_ref()).map(|(outcome, record)| AclStatus {
+            plugin_id: id(),
+            uid: record.uid,
+            generation: record.generation,
+            outcome,
+            at: Timestamp::from_seconds(1000),
+        });
+        plan(&View {
+            record: self.record.as_ref(),
+            operation: self.operation.as_ref(),
+            container: self.container.clone(),
+            acl: acl.as_ref(),
+            reported: self.reported,
+            start_timeout: Duration::from_secs(60),
+            now: Timestamp::from_seconds(seconds),
+        })
+    }
+
+    fn is(self, want: Step) {
+        assert_eq!(self.step_at(1001), want);
+    }
+}
+
+const RUN: Desired = Desired::Running;
+const STOP: Desired = Desired::Stopped;
+const GONE: Desired = Desired::Absent { remove_volumes: false };
+
+#[test]
+fn a_start_goes_step_by_step_to_ready() {
+    use StartProgress::{Begun, Prepared, Ready, Started};
+    case(RUN, Phase::Starting, None).working(Work::Start).is(Step::Begin);
+    case(RUN, Phase::Starting, Some(Begun)).working(Work::Start).acl(None).is(Step::AwaitAcl);
+    case(RUN, Phase::Starting, Some(Begun)).working(Work::Start).is(Step::Prepare);
+    case(RUN, Phase::Starting, Some(Begun)).container(Process::Created).is(Step::Prepare);
+    case(RUN, Phase::Starting, Some(Prepared)).container(Process::Created).is(Step::StartProcess);
+    let wait = Step::AwaitReady(Timestamp::from_seconds(1060));
+    case(RUN, Phase::Starting, Some(Started)).container(Process::Running).is(wait);
+    let mut reported = case(RUN, Phase::Starting, Some(Started)).container(Process::Running);
+    reported.reported = true;
+    reported.is(Step::MarkReady);
+    case(RUN, Phase::Running, Some(Ready)).container(Process::Running).is(Step::Settled(None));
+}
+
+#[test]
+fn a_start_that_fails_says_how() {
+    use StartProgress::{Begun, Started};
+    let refused = Some(AclOutcome::Refused { reasons: vec!["never".into()] });
+    case(RUN, Phase::Starting, Some(Begun)).acl(refused).is(Step::AclRefused);
+    case(RUN, Phase::Starting, Some(Started)).container(Process::Exited).is(Step::EndedEarly);
+    let silent = case(RUN, Phase::Starting, Some(Started)).container(Process::Running);
+    assert_eq!(silent.step_at(1060), Step::NotReady);
+}
+
+#[test]
+fn an_acknowledgement_of_another_generation_is_none() {
+    let mut stale = case(RUN, Phase::Starting, Some(StartProgress::Begun)).working(Work::Start);
+    let acl = AclStatus {
+        plugin_id: id(),
+        uid: stale.record.as_ref().expect("a record").uid,
+        generation: Generation::FIRST,
+        outcome: AclOutcome::Applied { role: "r".into() },
+        at: Timestamp::from_seconds(1000),
+    };
+    stale = stale.change(|r| r.generation = r.generation.next());
+    let view = View {
+        record: stale.record.as_ref(),
+        operation: stale.operation.as_ref(),
+        container: Observed::Missing,
+        acl: Some(&acl),
+        reported: false,
+        start_timeout: Duration::from_secs(60),
+        now: Timestamp::from_seconds(1001),
+    };
+    assert_eq!(plan(&view), Step::AwaitAcl);
+}
+
+#[test]
+fn a_stop_goes_step_by_step_and_waits_for_no_peer() {
+    let ready = Some(StartProgress::Ready);
+    case(STOP, Phase::Stopping, ready).container(Process::Running).acl(None).is(Step::Stop);
+    case(STOP, Phase::Stopping, ready).container(Process::Exited).acl(None).is(Step::RemoveContainer);
+    case(STOP, Phase::Stopping, ready).acl(None).is(Step::RemoveContainer);
+    let owing = |r: &mut Record| r.owed.push(StartId::new());
+    case(STOP, Phase::Stopping, None).working(Work::Stop).change(owing).is(Step::MarkStopped);
+    case(STOP, Phase::Stopped, None).change(owing).is(Step::PayOwed);
+    case(STOP, Phase::Stopped, None).is(Step::Settled(None));
+}
+
+#[test]
+fn a_failed_plugin_says_so_until_somebody_stops_it() {
+    case(STOP, Phase::Failed, None).is(Step::Settled(None));
+    case(STOP, Phase::Failed, None).working(Work::Stop).is(Step::MarkStopped);
+}
+
+#[test]
+fn a_removal_waits_until_the_rights_are_gone() {
+    case(GONE, Phase::Removing, Some(StartProgress::Ready)).container(Process::Running).is(Step::Stop);
+    case(GONE, Phase::Removing, None).is(Step::AwaitAbsent);
+    case(GONE, Phase::Removing, None).acl(Some(AclOutcome::Absent)).is(Step::Uninstall);
+    let owing = |r: &mut Record| r.owed.push(StartId::new());
+    case(GONE, Phase::Removing, None).acl(Some(AclOutcome::Absent)).change(owing).is(Step::PayOwed);
+    let mut blind = case(GONE, Phase::Removing, None).acl(Some(AclOutcome::Absent));
+    blind.container = Observed::Unknown;
+    blind.is(Step::AwaitEngine);
+}
+
+#[test]
+fn a_restart_keeps_the_container() {
+    let ready = Some(StartProgress::Ready);
+    let restart = |stopped| Work::Restart { stopped };
+    case(RUN, Phase::Running, ready).container(Process::Running).working(restart(false)).is(Step::Pause);
+    case(RUN, Phase::Stopping, Some(StartProgress::Prepared))
+        .container(Process::Exited)
+        .working(restart(true))
+        .is(Step::StartProcess);
+    case(RUN, Phase::Stopped, None).working(restart(false)).is(Step::Begin);
+}
+
+#[test]
+fn what_changed_by_itself_is_put_right() {
+    let ready = Some(StartProgress::Ready);
+    case(RUN, Phase::Running, ready).container(Process::Exited).is(Step::Ended);
+    case(RUN, Phase::Running, ready).is(Step::Lost);
+    let mut stray = case(STOP, Phase::Stopped, None);
+    stray.container = Observed::Present { start: Some(StartId::new()), state: Process::Running };
+    stray.is(Step::RemoveStray);
+    let mut blind = case(RUN, Phase::Running, ready);
+    blind.container = Observed::Unknown;
+    blind.is(Step::AwaitEngine);
+}
+
+#[test]
+fn after_a_failure_the_next_try_waits_unless_somebody_asks() {
+    let at = Timestamp::from_seconds(1010);
+    let failed = || {
+        case(RUN, Phase::Failed, Some(StartProgress::Prepared))
+            .container(Process::Exited)
+            .change(|r| r.retry_at = Some(at))
+    };
+    failed().is(Step::Settled(Some(at)));
+    assert_eq!(failed().step_at(1010), Step::StartProcess);
+    failed().working(Work::Start).is(Step::StartProcess);
+}
+
+#[test]
+fn an_installation_goes_from_the_registry_to_the_register() {
+    let request: InstallRequest =
+        serde_json::from_value(serde_json::json!({"plugin_id": "focuser"})).expect("a request");
+    let mut install =
+        Install { request, resolved: None, admitted: None, pulled: false };
+    let step = |install: &Install| {
+        let nothing = Case {
+            record: None,
+            operation: Some(operation(Work::Install(Box::new(install.clone())))),
+            container: Observed::Missing,
+            acl: None,
+            reported: false,
+        };
+        nothing.step_at(1001)
+    };
+    assert_eq!(step(&install), Step::Resolve);
+    install.resolved = Some(ResolvedImage {
+        source: "r/i:1".into(),
+        reference: "r/i@sha256:0".into(),
+        digest: "sha256:0".into(),
+        label: None,
+        user: "1000".into(),
+        present_before: false,
+    });
+    assert_eq!(step(&install), Step::Pull);
+    install.pulled = true;
+    assert_eq!(step(&install), Step::Register);
+}
+
+#[test]
+fn without_a_plugin_nothing_is_left_to_do() {
+    let nothing = |operation| Case {
+        record: None,
+        operation,
+        container: Observed::Missing,
+        acl: None,
+        reported: false,
+    };
+    nothing(None).is(Step::Retire);
+    nothing(Some(operation(Work::Stop))).is(Step::Abandon);
+}

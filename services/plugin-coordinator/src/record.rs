@@ -1,0 +1,194 @@
+//! What is kept of an installed plugin.
+
+use envelope::payload::lifecycle::{ExitRecord, ManifestSource};
+use envelope::payload::spec::{Presence, Spec};
+use envelope::payload::state::Phase;
+use envelope::{Generation, InstallUid, PluginId, StartId, Timestamp};
+use manifest::{Grant, Manifest};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// An installed plugin.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Its id.
+    pub id: PluginId,
+    /// This installation of it.
+    pub uid: InstallUid,
+    /// The version of what it should be.
+    pub generation: Generation,
+    /// What runs: image, manifest, configuration.
+    pub release: Release,
+    /// When it was installed.
+    pub installed_at: Timestamp,
+    /// What it should do.
+    pub desired: Desired,
+    /// Where it is.
+    pub standing: Standing,
+    /// Its container, from the moment that one is wanted until it is removed.
+    #[serde(default)]
+    pub start: Option<Start>,
+    /// Starts whose login and token have still to be taken back.
+    #[serde(default)]
+    pub owed: Vec<StartId>,
+    /// How its last container ended.
+    #[serde(default)]
+    pub last_exit: Option<ExitRecord>,
+    /// Failures in a row.
+    #[serde(default)]
+    pub failures: u32,
+    /// When the next try is due after a failure.
+    #[serde(default)]
+    pub retry_at: Option<Timestamp>,
+}
+
+/// One image with everything that belongs to it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Release {
+    /// The image as it was asked for.
+    pub source: String,
+    /// The image by digest, `repository@sha256:…`.
+    pub reference: String,
+    /// Its digest.
+    pub digest: String,
+    /// Its manifest, as its author wrote it.
+    pub manifest: Value,
+    /// Where that came from.
+    pub manifest_source: ManifestSource,
+    /// What is odd in it.
+    pub warnings: Vec<String>,
+    /// What goes beyond the plugin's own namespace and was approved.
+    pub grants: Vec<Grant>,
+    /// Who approved it and when; nobody when there was nothing to approve.
+    #[serde(default)]
+    pub approval: Option<Approval>,
+    /// The numbers of the image's user.
+    pub uid: u32,
+    /// The numbers of the image's group.
+    pub gid: u32,
+    /// The plugin's configuration.
+    #[serde(default)]
+    pub config: Option<Value>,
+}
+
+/// An operator's approval.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Approval {
+    /// Who.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What a plugin should do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "want")]
+pub enum Desired {
+    /// Run.
+    Running,
+    /// Not run.
+    Stopped,
+    /// Be gone.
+    Absent {
+        /// With its data.
+        remove_volumes: bool,
+    },
+}
+
+/// Where a plugin is, since when and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// The phase.
+    pub phase: Phase,
+    /// Why, where that needs saying.
+    pub reason: Option<String>,
+    /// Since when.
+    pub since: Timestamp,
+    /// What brought it there.
+    pub cause: String,
+    /// Joins it to the request that brought it there.
+    pub correlation_id: String,
+}
+
+/// A container, from wish to removal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Start {
+    /// Names the container, its login and its token's session.
+    pub id: StartId,
+    /// How far it has come.
+    pub progress: StartProgress,
+    /// When its process was last started.
+    #[serde(default)]
+    pub started_at: Option<Timestamp>,
+}
+
+/// How far a start has come. Each value is recorded when its step is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StartProgress {
+    /// Its id is known.
+    Begun,
+    /// Its container exists, with login, token and configuration, and does not run.
+    Prepared,
+    /// Its process was started.
+    Started,
+    /// It has reported health since.
+    Ready,
+}
+
+impl Record {
+    /// The manifest.
+    ///
+    /// # Panics
+    /// Never: it was parsed before it was recorded, by this or an earlier version, which took no less.
+    pub fn manifest(&self) -> Manifest {
+        manifest::parse_value(self.release.manifest.clone(), &manifest::framework_version())
+            .map(|parsed| parsed.manifest)
+            .expect("a recorded manifest was parsed before")
+    }
+
+    /// What the message coordinator needs to know.
+    pub fn spec(&self, manifest: &Manifest, node: &str) -> Spec {
+        let topics = manifest.topics();
+        let filters = |list: Vec<manifest::TopicFilter>| {
+            list.iter().map(|f| f.as_str().to_owned()).collect::<Vec<_>>()
+        };
+        Spec {
+            plugin_id: self.id.clone(),
+            uid: self.uid,
+            generation: self.generation,
+            node: node.to_owned(),
+            presence: match self.desired {
+                Desired::Absent { .. } if self.start.is_none() => Presence::Absent,
+                _ => Presence::Present,
+            },
+            alias: manifest.alias().cloned(),
+            client_ids: manifest.client_ids(),
+            publish: filters(topics.publish),
+            subscribe: filters(topics.subscribe),
+            health_topic: manifest.health_topic().as_str().to_owned(),
+            permissions: manifest.permissions.iter().map(ToString::to_string).collect(),
+            manifest_digest: manifest.digest(),
+        }
+    }
+
+    /// Moves it to `phase`. Being there already changes neither time nor cause, only the reason.
+    pub fn enter(&mut self, phase: Phase, reason: Option<String>, cause: &str, correlation_id: &str) {
+        if self.standing.phase != phase {
+            self.standing.since = Timestamp::now();
+            cause.clone_into(&mut self.standing.cause);
+            correlation_id.clone_into(&mut self.standing.correlation_id);
+        }
+        self.standing.phase = phase;
+        self.standing.reason = reason;
+    }
+
+    /// Gives the current start up: its login and token are owed back.
+    pub fn drop_start(&mut self) {
+        if let Some(start) = self.start.take()
+            && !self.owed.contains(&start.id)
+        {
+            self.owed.push(start.id);
+        }
+    }
+}

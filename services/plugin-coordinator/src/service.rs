@@ -1,0 +1,123 @@
+//! The plugin coordinator as the chassis runs it.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use async_trait::async_trait;
+use chassis::health::Condition;
+use chassis::{Delivery, HealthBoard, Parts, Permit, Reply, Request, Service, Shutdown};
+use envelope::payload::event::EventKind;
+use envelope::payload::spec::AclStatus;
+use envelope::{Coordinator, Envelope, ErrorBody, topic};
+use store::Migrator;
+
+use crate::context::{Acls, Context};
+use crate::engine::docker::DockerEngine;
+use crate::handler;
+use crate::health::{HealthReports, Taken};
+use crate::policy::Policy;
+use crate::registrations::Registrations;
+use crate::registry::{OciRegistry, RegistrySettings};
+use crate::report::Reporter;
+use crate::settings::Settings;
+use crate::supervisor::Supervisor;
+
+static MIGRATIONS: Migrator = sqlx::migrate!();
+
+/// The plugin coordinator.
+pub struct PluginCoordinator {
+    ctx: Context,
+    supervisor: Supervisor,
+    health: HealthBoard,
+}
+
+#[async_trait]
+impl Service for PluginCoordinator {
+    const COORDINATOR: Coordinator = Coordinator::Plugin;
+    const DEPENDS_ON: &'static [Coordinator] = &[Coordinator::Message, Coordinator::Security];
+    type Settings = Settings;
+
+    fn migrations() -> &'static Migrator {
+        &MIGRATIONS
+    }
+
+    async fn build(settings: Settings, parts: Parts) -> anyhow::Result<Arc<Self>> {
+        let installation = std::fs::read_to_string(&settings.installation_file)
+            .with_context(|| format!("reading {}", settings.installation_file.display()))?;
+        let installation = installation.trim().to_owned();
+        anyhow::ensure!(
+            uuid::Uuid::parse_str(&installation).is_ok(),
+            "{} holds no installation id; it is made once, when the framework is set up",
+            settings.installation_file.display()
+        );
+        let engine = DockerEngine::new(settings.engine_socket.display().to_string(), installation.clone());
+        let registry = OciRegistry::new(RegistrySettings {
+            logins: Some(settings.registry_config.clone()),
+            aliases: settings.aliases().into_iter().collect(),
+            insecure: settings.insecure().into_iter().collect(),
+            ..RegistrySettings::default()
+        });
+        let registrations = Registrations::new(parts.store.clone(), parts.replies.clone());
+        let ctx = Context {
+            policy: Policy::new(settings.clone(), installation),
+            reporter: Reporter::new(parts.publisher.clone(), settings.node.clone()),
+            registrations,
+            engine: Arc::new(engine),
+            registry: Arc::new(registry),
+            caller: parts.caller.clone(),
+            bus: parts.bus,
+            health: HealthReports::default(),
+            acls: Acls::default(),
+            settings,
+        };
+        let supervisor = Supervisor::new(ctx.clone());
+        Ok(Arc::new(Self { ctx, supervisor, health: parts.health }))
+    }
+
+    fn watches(&self) -> Vec<String> {
+        vec![topic::coordinator::acls(), topic::plugin::all_health()]
+    }
+
+    async fn link_changed(&self, up: bool) {
+        self.ctx.health.listening(up);
+    }
+
+    async fn observe(&self, delivery: Delivery) {
+        if let Some(id) = topic::coordinator::acl_id(&delivery.topic) {
+            let status = if delivery.payload.is_empty() {
+                None
+            } else {
+                match serde_json::from_slice::<Envelope<AclStatus>>(&delivery.payload) {
+                    Ok(message) => Some(message.payload),
+                    Err(error) => {
+                        return tracing::warn!(topic = delivery.topic, %error, "cannot be decoded");
+                    }
+                }
+            };
+            self.ctx.acls.set(id.clone(), status);
+            self.supervisor.wake_known(&id);
+            return;
+        }
+        if delivery.retain {
+            // What is retained was said before we listened; it proves nothing about now.
+            return;
+        }
+        match self.ctx.health.take(&delivery.topic, &delivery.payload) {
+            Taken::Report(id, true) => self.supervisor.wake_known(&id),
+            Taken::Report(_, false) | Taken::Foreign => {}
+            Taken::Refused(id, why) => {
+                let message = format!("A message on the health topic of {id} {why}; it is ignored.");
+                self.ctx.reporter.notice(EventKind::Refused, &id, message, "a message on its health topic");
+            }
+        }
+    }
+
+    async fn handle(&self, permit: Permit, request: Request) -> Result<Reply, ErrorBody> {
+        handler::handle(&self.ctx, &self.supervisor, &permit, &request).await
+    }
+
+    async fn run(self: Arc<Self>, shutdown: Shutdown) {
+        self.health.set("container engine", Condition::Degraded("has not answered yet".to_owned()));
+        self.supervisor.run(self.health.clone(), shutdown).await;
+    }
+}

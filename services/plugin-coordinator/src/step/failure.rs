@@ -1,0 +1,180 @@
+//! How steps fail, and what becomes of the plugin and the operation then.
+
+use std::time::Duration;
+
+use chassis::CallError;
+use envelope::payload::state::Phase;
+use envelope::{Answer, ErrorBody, ErrorCode, Timestamp};
+use serde_json::json;
+
+use super::{Subject, stop};
+use crate::context::Context;
+use crate::engine::{EngineError, StartError};
+use crate::operation::Work;
+use crate::record::{Desired, StartProgress};
+use crate::registrations::TableError;
+
+/// First pause after a failure in the background; doubled with each in a row, up to [`MAX_BACK_OFF`].
+const BACK_OFF: Duration = Duration::from_secs(10);
+const MAX_BACK_OFF: Duration = Duration::from_secs(300);
+
+/// Why a step could not be taken.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{body}")]
+pub(crate) struct StepError {
+    /// What is told to whoever asked.
+    pub(crate) body: ErrorBody,
+    /// Whether the same step may succeed later without anything being changed.
+    pub(crate) retryable: bool,
+}
+
+impl StepError {
+    pub(crate) fn fatal(body: ErrorBody) -> Self {
+        Self { body, retryable: false }
+    }
+
+    pub(crate) fn passing(body: ErrorBody) -> Self {
+        Self { body, retryable: true }
+    }
+}
+
+impl From<TableError> for StepError {
+    fn from(error: TableError) -> Self {
+        tracing::error!(error = telemetry::chain(&error), "the plugin registry failed");
+        Self::passing(ErrorBody::new(
+            ErrorCode::Internal,
+            "The coordinator's database failed. Check the disk under its data folder; its log has more.",
+        ))
+    }
+}
+
+impl From<EngineError> for StepError {
+    fn from(error: EngineError) -> Self {
+        let text = telemetry::chain(&error);
+        let code = if error.is_unreachable() || matches!(error, EngineError::Timeout { .. }) {
+            ErrorCode::EngineUnavailable
+        } else {
+            ErrorCode::EngineRefused
+        };
+        Self { body: ErrorBody::new(code, sentence(&text)), retryable: error.is_retryable() }
+    }
+}
+
+impl From<StartError> for StepError {
+    fn from(error: StartError) -> Self {
+        let code = match error {
+            StartError::PortTaken { .. } => ErrorCode::PortTaken,
+            StartError::BadCommand { .. } | StartError::MissingNetwork { .. } => ErrorCode::StartFailed,
+            StartError::Engine(error) => return error.into(),
+        };
+        // A taken port may be free later, but whoever asks for a start is told at once.
+        Self::fatal(ErrorBody::new(code, sentence(&error.to_string())))
+    }
+}
+
+impl From<CallError> for StepError {
+    fn from(error: CallError) -> Self {
+        let retryable = error.is_retryable();
+        let body = match &error {
+            CallError::Refused { source, .. } if !retryable => source.clone(),
+            _ => ErrorBody::new(ErrorCode::DependencyUnavailable, sentence(&telemetry::chain(&error))),
+        };
+        Self { body, retryable }
+    }
+}
+
+pub(super) fn sentence(text: &str) -> String {
+    let mut chars = text.trim_end_matches('.').chars();
+    let first = chars.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}.", chars.as_str())
+}
+
+/// When the next try is due after `failures` in a row.
+fn retry_at(failures: u32) -> Timestamp {
+    let factor = 1_u32 << failures.saturating_sub(1).min(5);
+    Timestamp::now().after((BACK_OFF * factor).min(MAX_BACK_OFF))
+}
+
+/// A step failed for good. What is half done is undone, and whoever asked is answered.
+///
+/// # Errors
+/// That failed too: it is tried again.
+pub(crate) async fn fail(ctx: &Context, subject: Subject, body: ErrorBody) -> Result<(), StepError> {
+    match subject.operation.as_ref().map(|o| &o.work) {
+        Some(Work::Install(_)) => super::install::abort(ctx, subject, body).await,
+        Some(Work::Stop | Work::Remove) => {
+            let Some(operation) = &subject.operation else { return Ok(()) };
+            let note = "It goes on in the background, and will be done as soon as it can be.";
+            let body = ErrorBody { message: format!("{} {note}", body.message), ..body };
+            let answer = Answer::Failure(body);
+            ctx.registrations.finish(None, operation, &answer).await?;
+            ctx.reporter.outcome(operation, &answer);
+            Ok(())
+        }
+        Some(Work::Start | Work::Restart { .. }) | None => fail_start(ctx, subject, body).await,
+    }
+}
+
+/// A start that somebody asked for is given up: its container is removed. One that the coordinator does by
+/// itself is tried again after a pause, with its container kept.
+async fn fail_start(ctx: &Context, subject: Subject, body: ErrorBody) -> Result<(), StepError> {
+    let (cause, correlation_id) = subject.cause("a failure");
+    let Some(mut record) = subject.record else { return Ok(()) };
+    let give_up = subject.operation.as_ref().is_some_and(|o| o.work == Work::Start);
+    let manifest = record.manifest();
+    let seen = stop::collect(ctx, &mut record, &manifest, give_up).await?;
+    let details = match (&seen, body.details.is_null()) {
+        (Some(exit), true) => json!({"exit_code": exit.code, "log_tail": exit.log_tail}),
+        _ => body.details.clone(),
+    };
+    let body = body.with_details(details);
+    record.failures = record.failures.saturating_add(1);
+    if give_up {
+        record.drop_start();
+        record.desired = Desired::Stopped;
+        record.retry_at = None;
+    } else {
+        match &mut record.start {
+            Some(start) if start.progress > StartProgress::Prepared => {
+                start.progress = StartProgress::Prepared;
+                start.started_at = None;
+            }
+            _ => {}
+        }
+        record.retry_at = Some(retry_at(record.failures));
+    }
+    record.enter(Phase::Failed, Some(body.message.clone()), &cause, &correlation_id);
+    match &subject.operation {
+        Some(operation) => {
+            let answer = Answer::Failure(body);
+            ctx.registrations.finish(Some(&record), operation, &answer).await?;
+            ctx.reporter.outcome(operation, &answer);
+        }
+        None => ctx.registrations.advance(Some(&record), None).await?,
+    }
+    Ok(())
+}
+
+/// An operation's deadline has passed. `last` is why the last step did not succeed.
+///
+/// # Errors
+/// Ending it failed too: it is tried again.
+pub(crate) async fn expire(
+    ctx: &Context,
+    subject: Subject,
+    last: Option<ErrorBody>,
+) -> Result<(), StepError> {
+    let Some(operation) = &subject.operation else { return Ok(()) };
+    let body = last.unwrap_or_else(|| {
+        ErrorBody::new(
+            ErrorCode::TimedOut,
+            format!(
+                "{} of {} was not done in time; it was at the step {}.",
+                operation.work.operation(),
+                operation.plugin_id,
+                operation.step
+            ),
+        )
+    });
+    fail(ctx, subject, body).await
+}

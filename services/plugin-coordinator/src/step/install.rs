@@ -1,0 +1,326 @@
+//! Installing: find the image and its manifest, let the manifest in, get the image, register.
+
+use std::time::{Duration, Instant};
+
+use envelope::payload::event::Progress;
+use envelope::payload::lifecycle::{Installed, ManifestSource};
+use envelope::payload::state::Phase;
+use envelope::{Answer, ErrorBody, ErrorCode, Generation, InstallUid, Timestamp};
+use manifest::Parsed;
+
+use super::{StepError, Subject, missing_subject};
+use crate::admission::{self, MANIFEST_FILE, MANIFEST_LABEL};
+use crate::context::Context;
+use crate::engine::{ImageRef, Owner, Removal, account};
+use crate::operation::{Install, ResolvedImage, Running, Work};
+use crate::record::{Desired, Record, Release, Standing};
+use crate::registry::RegistryError;
+
+const MAX_ACCOUNT_FILE: u64 = 256 * 1024;
+
+fn install(operation: &mut Running) -> Result<&mut Install, StepError> {
+    match &mut operation.work {
+        Work::Install(install) => Ok(install),
+        _ => Err(missing_subject()),
+    }
+}
+
+/// Asks the registry for digest and label; lets the manifest in where it is known already, so that nothing
+/// is pulled in vain.
+pub(super) async fn resolve(ctx: &Context, subject: Subject) -> Result<(), StepError> {
+    let mut operation = subject.operation.ok_or_else(missing_subject)?;
+    let id = operation.plugin_id.clone();
+    let request = install(&mut operation)?.request.clone();
+    let given = request.manifest.as_ref().map(|value| read_request(value, &id)).transpose()?;
+    let declared = given.as_ref().and_then(|parsed| parsed.manifest.docker.image.clone());
+    let source = request.source.clone().or(declared).ok_or_else(|| {
+        StepError::fatal(ErrorBody::new(
+            ErrorCode::BadRequest,
+            format!(
+                "Which image is {id}? Give \"source\": \"registry/name:tag\" in the request, or \
+                 \"docker\": {{\"image\": …}} in the request's manifest."
+            ),
+        ))
+    })?;
+    let found = ctx.registry.resolve(&source).await?;
+    if let Some(record) = &subject.record {
+        return unchanged_or_other(ctx, &operation, record, &found.digest).await;
+    }
+    let present_before = ctx.engine.image(&found.reference.to_string()).await?.is_some();
+    let image = ResolvedImage {
+        source,
+        label: found.labels.get(MANIFEST_LABEL).cloned(),
+        reference: found.reference.to_string(),
+        digest: found.digest,
+        user: found.user,
+        present_before,
+    };
+    let early = match (given, &image.label) {
+        (Some(parsed), _) => Some((parsed, ManifestSource::Request)),
+        (None, Some(label)) => {
+            let parsed = admission::read(label.as_bytes(), &id, ManifestSource::Label);
+            Some((parsed.map_err(StepError::fatal)?, ManifestSource::Label))
+        }
+        (None, None) => None,
+    };
+    if let Some((parsed, source)) = early {
+        let root = numbers(&image.user).is_some_and(|owner| owner.uid == 0);
+        let admitted = let_in(ctx, &operation, &parsed, source, &image, root).await?;
+        install(&mut operation)?.admitted = Some(admitted);
+    }
+    install(&mut operation)?.resolved = Some(image);
+    ctx.registrations.advance(None, Some(&operation)).await?;
+    Ok(())
+}
+
+fn read_request(value: &serde_json::Value, id: &envelope::PluginId) -> Result<Parsed, StepError> {
+    let text = serde_json::to_vec(value).expect("a JSON value encodes");
+    admission::read(&text, id, ManifestSource::Request).map_err(StepError::fatal)
+}
+
+/// Installed already: the same image is a success without a change, another one is an update.
+async fn unchanged_or_other(
+    ctx: &Context,
+    operation: &Running,
+    record: &Record,
+    digest: &str,
+) -> Result<(), StepError> {
+    if record.release.digest != digest {
+        return Err(StepError::fatal(ErrorBody::new(
+            ErrorCode::AlreadyInstalled,
+            format!(
+                "{} is installed with another image ({}). Use update to change it, or remove it first.",
+                record.id, record.release.digest
+            ),
+        )));
+    }
+    let answer = answer(record, false);
+    ctx.registrations.finish(None, operation, &answer).await?;
+    ctx.reporter.outcome(operation, &answer);
+    Ok(())
+}
+
+async fn let_in(
+    ctx: &Context,
+    operation: &Running,
+    parsed: &Parsed,
+    source: ManifestSource,
+    image: &ResolvedImage,
+    is_root: bool,
+) -> Result<crate::operation::Admitted, StepError> {
+    let manifest = &parsed.manifest;
+    for name in admission::names(manifest) {
+        let owner = ctx.registrations.owner(&name).await?;
+        if let Some(owner) = owner.filter(|owner| *owner != manifest.id.as_str()) {
+            return Err(StepError::fatal(admission::taken(&manifest.id, &name, &owner)));
+        }
+    }
+    let used = ctx.engine.used_ports().await?;
+    let own = ctx.policy.container_name(&manifest.id);
+    admission::check_ports(manifest, &used, &own).map_err(StepError::fatal)?;
+    let Work::Install(install) = &operation.work else { return Err(missing_subject()) };
+    admission::admit(parsed, source, image, is_root, &install.request, operation)
+        .map_err(StepError::fatal)
+}
+
+/// Gets the image, telling how far it is.
+pub(super) async fn pull(ctx: &Context, subject: Subject) -> Result<(), StepError> {
+    let mut operation = subject.operation.ok_or_else(missing_subject)?;
+    let image = install(&mut operation)?.resolved.clone().ok_or_else(missing_subject)?;
+    let reference: ImageRef = image.reference.parse().map_err(|e| {
+        StepError::fatal(ErrorBody::new(ErrorCode::ImageRefused, format!("{}: {e}.", image.reference)))
+    })?;
+    let login = ctx.registry.login_for(reference.host()).await?;
+    let mut told = Instant::now();
+    let mut progress = |p: crate::engine::PullProgress| {
+        if told.elapsed() < Duration::from_millis(500) {
+            return;
+        }
+        told = Instant::now();
+        let total = Some(p.bytes_total).filter(|t| *t > 0);
+        let unit = Some("bytes".to_owned());
+        ctx.reporter.progress(&operation, Progress { step: "pull".into(), done: Some(p.bytes_done), total, unit });
+    };
+    ctx.engine.pull(&reference, login.as_ref(), &mut progress).await?;
+    install(&mut operation)?.pulled = true;
+    ctx.registrations.advance(None, Some(&operation)).await?;
+    Ok(())
+}
+
+/// Compares the pulled image with what the registry told, and registers the plugin.
+pub(super) async fn register(ctx: &Context, subject: Subject) -> Result<(), StepError> {
+    let mut operation = subject.operation.ok_or_else(missing_subject)?;
+    let id = operation.plugin_id.clone();
+    let Install { request, resolved, admitted, .. } = install(&mut operation)?.clone();
+    let image = resolved.ok_or_else(missing_subject)?;
+    let pulled = ctx.engine.image(&image.reference).await?.ok_or_else(|| {
+        StepError::passing(ErrorBody::new(
+            ErrorCode::ImageRefused,
+            format!("The engine does not have {} although it was pulled.", image.reference),
+        ))
+    })?;
+    if pulled.labels.get(MANIFEST_LABEL) != image.label.as_ref() {
+        let message = format!(
+            "The registry showed another {MANIFEST_LABEL} for {} than the pulled image has. The registry \
+             cannot be trusted; nothing was installed.",
+            image.source
+        );
+        return Err(StepError::fatal(ErrorBody::new(ErrorCode::ImageRefused, message)));
+    }
+    let file = read_file(ctx, &image, MANIFEST_FILE, manifest::MAX_BYTES as u64).await?;
+    let found = match (&admitted, &file, &image.label) {
+        (_, Some(file), Some(label)) => {
+            let from_label = admission::read(label.as_bytes(), &id, ManifestSource::Label);
+            let from_file = admission::read(file, &id, ManifestSource::File);
+            let (from_label, from_file) =
+                (from_label.map_err(StepError::fatal)?, from_file.map_err(StepError::fatal)?);
+            if from_label.manifest.digest() != from_file.manifest.digest() {
+                let error = admission::disagree(
+                    &id,
+                    admission::origin(ManifestSource::Label),
+                    admission::origin(ManifestSource::File),
+                );
+                return Err(StepError::fatal(error));
+            }
+            None
+        }
+        (Some(_), _, _) => None,
+        (None, Some(file), None) => {
+            Some(admission::read(file, &id, ManifestSource::File).map_err(StepError::fatal)?)
+        }
+        (None, None, _) => return Err(StepError::fatal(admission::missing(&id, &image.source))),
+    };
+    let owner = owner(ctx, &image, &pulled.user).await?;
+    let (parsed, source) = match (found, &admitted) {
+        (Some(parsed), _) => (parsed, ManifestSource::File),
+        (None, Some(admitted)) => {
+            let text = serde_json::to_vec(&admitted.manifest).expect("a JSON value encodes");
+            (admission::read(&text, &id, admitted.source).map_err(StepError::fatal)?, admitted.source)
+        }
+        (None, None) => return Err(missing_subject()),
+    };
+    let admitted = let_in(ctx, &operation, &parsed, source, &image, owner.uid == 0).await?;
+    let now = Timestamp::now();
+    let record = Record {
+        id: id.clone(),
+        uid: InstallUid::new(),
+        generation: Generation::FIRST,
+        release: Release {
+            source: image.source.clone(),
+            reference: image.reference.clone(),
+            digest: image.digest.clone(),
+            manifest: admitted.manifest,
+            manifest_source: source,
+            warnings: admitted.warnings,
+            grants: admitted.grants,
+            approval: admitted.approval,
+            uid: owner.uid,
+            gid: owner.gid,
+            config: request.config,
+        },
+        installed_at: now,
+        desired: Desired::Stopped,
+        standing: Standing {
+            phase: Phase::Stopped,
+            reason: None,
+            since: now,
+            cause: operation.cause(),
+            correlation_id: operation.correlation_id.clone(),
+        },
+        start: None,
+        owed: Vec::new(),
+        last_exit: None,
+        failures: 0,
+        retry_at: None,
+    };
+    let names = admission::names(&parsed.manifest);
+    let answer = answer(&record, true);
+    match ctx.registrations.register(&record, &names, &operation, &answer).await? {
+        None => {
+            ctx.reporter.outcome(&operation, &answer);
+            Ok(())
+        }
+        Some(name) => {
+            let owner = ctx.registrations.owner(&name).await?.unwrap_or_default();
+            Err(StepError::fatal(admission::taken(&id, &name, &owner)))
+        }
+    }
+}
+
+async fn read_file(
+    ctx: &Context,
+    image: &ResolvedImage,
+    path: &str,
+    limit: u64,
+) -> Result<Option<Vec<u8>>, StepError> {
+    Ok(ctx.engine.read_file(&image.reference, path, limit).await?)
+}
+
+/// The user of an image, when it is written in numbers.
+fn numbers(user: &str) -> Option<Owner> {
+    let plain = user.chars().all(|c| c.is_ascii_digit() || c == ':');
+    if plain { account::resolve(user, None, None).ok() } else { None }
+}
+
+async fn owner(ctx: &Context, image: &ResolvedImage, user: &str) -> Result<Owner, StepError> {
+    if let Some(owner) = numbers(user) {
+        return Ok(owner);
+    }
+    let passwd = read_file(ctx, image, "/etc/passwd", MAX_ACCOUNT_FILE).await?;
+    let group = read_file(ctx, image, "/etc/group", MAX_ACCOUNT_FILE).await?;
+    account::resolve(user, passwd.as_deref(), group.as_deref()).map_err(|e| {
+        StepError::fatal(ErrorBody::new(ErrorCode::ImageRefused, format!("{}: {e}.", image.source)))
+    })
+}
+
+fn answer(record: &Record, changed: bool) -> Answer {
+    let manifest = record.manifest();
+    let installed = Installed {
+        plugin_id: record.id.clone(),
+        name: manifest.name.clone(),
+        version: manifest.version.to_string(),
+        digest: record.release.digest.clone(),
+        manifest_source: record.release.manifest_source,
+        changed,
+        warnings: record.release.warnings.clone(),
+    };
+    Answer::Success(serde_json::to_value(installed).expect("answers have string keys"))
+}
+
+/// Undoes an installation that failed: an image that was pulled for it is removed again.
+pub(super) async fn abort(ctx: &Context, subject: Subject, body: ErrorBody) -> Result<(), StepError> {
+    let operation = subject.operation.ok_or_else(missing_subject)?;
+    let Work::Install(install) = &operation.work else { return Err(missing_subject()) };
+    if let Some(image) = install.resolved.as_ref().filter(|image| !image.present_before) {
+        let others = ctx.registrations.plugins().await?;
+        if !others.iter().any(|record| record.release.reference == image.reference) {
+            match ctx.engine.remove_image(&image.reference).await {
+                Ok(Removal::Removed | Removal::Missing | Removal::InUse) => {}
+                Err(error) => {
+                    // The failure that is being answered matters more than an image that stays.
+                    tracing::warn!(error = telemetry::chain(&error), "an image was left behind");
+                }
+            }
+        }
+    }
+    let answer = Answer::Failure(body);
+    ctx.registrations.finish(None, &operation, &answer).await?;
+    ctx.reporter.outcome(&operation, &answer);
+    Ok(())
+}
+
+impl From<RegistryError> for StepError {
+    fn from(error: RegistryError) -> Self {
+        use RegistryError as E;
+        let code = match &error {
+            E::InvalidReference { .. } => ErrorCode::BadRequest,
+            E::Unreachable { .. } | E::Timeout { .. } | E::NoClient { .. } => ErrorCode::RegistryUnreachable,
+            E::NotFound { .. } => ErrorCode::ImageNotFound,
+            E::LoginRequired { .. } | E::LoginRefused { .. } | E::LoginFile { .. } => ErrorCode::RegistryLogin,
+            E::Refused { .. } => ErrorCode::RegistryUnreachable,
+            E::Broken { .. } | E::UnsupportedPlatform { .. } | E::TooLarge { .. } => ErrorCode::ImageRefused,
+        };
+        // Whoever installs is told at once, and decides whether to ask again.
+        Self::fatal(ErrorBody::new(code, super::failure::sentence(&telemetry::chain(&error))))
+    }
+}

@@ -1,0 +1,82 @@
+//! Taking back what a plugin had: logins and tokens, image, data, topics, its place in the registry.
+
+use std::time::Duration;
+
+use envelope::payload::lifecycle::Removed;
+use envelope::payload::login::{DeprovisionRequest, Deprovisioned};
+use envelope::payload::token::RevokeRequest;
+use envelope::{Answer, ErrorBody, ErrorCode, Operation};
+use serde_json::Value;
+
+use super::{StepError, Subject, missing_subject};
+use crate::context::Context;
+use crate::engine::Removal;
+use crate::operation::Work;
+use crate::record::Desired;
+
+const PEER: Duration = Duration::from_secs(10);
+
+/// Takes logins and tokens of past starts back, one after another.
+pub(super) async fn pay_owed(ctx: &Context, subject: Subject) -> Result<(), StepError> {
+    let (_, correlation_id) = subject.cause("");
+    let traceparent = subject.operation.as_ref().and_then(|o| o.traceparent.clone());
+    let mut record = subject.record.ok_or_else(missing_subject)?;
+    let Some(start_id) = record.owed.first().copied() else { return Ok(()) };
+    let plugin_id = record.id.clone();
+    let request = RevokeRequest { plugin_id: plugin_id.clone(), start_id };
+    let _: Value =
+        ctx.caller.call(Operation::Revoke, request, &correlation_id, traceparent.clone(), PEER).await?;
+    let request = DeprovisionRequest { plugin_id, start_id };
+    let _: Deprovisioned =
+        ctx.caller.call(Operation::Deprovision, request, &correlation_id, traceparent, PEER).await?;
+    record.owed.retain(|owed| *owed != start_id);
+    Ok(ctx.registrations.advance(Some(&record), None).await?)
+}
+
+/// Removes what is left, and forgets the plugin. Its rights and logins are gone already.
+pub(super) async fn uninstall(ctx: &Context, subject: Subject) -> Result<(), StepError> {
+    let record = subject.record.ok_or_else(missing_subject)?;
+    let manifest = record.manifest();
+    let others = ctx.registrations.plugins().await?;
+    let shared = others
+        .iter()
+        .any(|other| other.id != record.id && other.release.reference == record.release.reference);
+    let image_removed = !shared
+        && match ctx.engine.remove_image(&record.release.reference).await? {
+            Removal::Removed | Removal::Missing => true,
+            Removal::InUse => false,
+        };
+    let remove = matches!(record.desired, Desired::Absent { remove_volumes: true });
+    let (mut volumes_removed, mut volumes_kept) = (Vec::new(), Vec::new());
+    for name in ctx.policy.volumes(&record.id, &manifest).into_keys() {
+        let gone = remove
+            && match ctx.engine.remove_volume(&name).await? {
+                Removal::Removed | Removal::Missing => true,
+                Removal::InUse => false,
+            };
+        if gone { volumes_removed.push(name) } else { volumes_kept.push(name) }
+    }
+    let removed =
+        Removed { plugin_id: record.id.clone(), image_removed, volumes_removed, volumes_kept };
+    let answer = Answer::Success(serde_json::to_value(removed).expect("answers have string keys"));
+    let operation = subject.operation.filter(|o| o.work == Work::Remove);
+    ctx.registrations.forget(&record.id, operation.as_ref().map(|o| (o, &answer))).await?;
+    ctx.health.forget(&record.id);
+    ctx.reporter.forget(&record.id);
+    if let Some(operation) = operation {
+        ctx.reporter.outcome(&operation, &answer);
+    }
+    Ok(())
+}
+
+/// An operation on a plugin that is not registered (any more).
+pub(super) async fn abandon(ctx: &Context, subject: Subject) -> Result<(), StepError> {
+    let operation = subject.operation.ok_or_else(missing_subject)?;
+    let answer = Answer::Failure(ErrorBody::new(
+        ErrorCode::UnknownPlugin,
+        format!("No plugin {} is installed. See list for those that are.", operation.plugin_id),
+    ));
+    ctx.registrations.finish(None, &operation, &answer).await?;
+    ctx.reporter.outcome(&operation, &answer);
+    Ok(())
+}

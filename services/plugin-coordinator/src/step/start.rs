@@ -1,0 +1,190 @@
+//! Starting: rights, login, token, container, process, first health.
+
+use std::time::Duration;
+
+use envelope::payload::login::{ProvisionRequest, ProvisionResponse};
+use envelope::payload::spec::AclOutcome;
+use envelope::payload::state::Phase;
+use envelope::payload::token::{IssueRequest, IssueResponse};
+use envelope::{Answer, ErrorBody, ErrorCode, Operation, StartId, Timestamp};
+
+use super::{StepError, Subject, missing_subject};
+use crate::context::Context;
+use crate::policy;
+use crate::record::{Start, StartProgress};
+use crate::report;
+
+const PEER: Duration = Duration::from_secs(10);
+/// The permission that every plugin has.
+const READ: &str = "system:read";
+
+/// Chooses the id of the start, before anything is made under it.
+pub(super) async fn begin(ctx: &Context, subject: Subject) -> Result<(), StepError> {
+    let (cause, correlation_id) = subject.cause("the plugin should run");
+    let mut record = subject.record.ok_or_else(missing_subject)?;
+    record.start = Some(Start { id: StartId::new(), progress: StartProgress::Begun, started_at: None });
+    record.retry_at = None;
+    record.enter(Phase::Starting, None, &cause, &correlation_id);
+    Ok(ctx.registrations.advance(Some(&record), None).await?)
+}
+
+/// The message coordinator said that these rights are never given.
+pub(super) fn acl_refused(ctx: &Context, subject: &Subject) -> Result<(), StepError> {
+    let record = subject.record.as_ref().ok_or_else(missing_subject)?;
+    let reasons = match ctx.acls.get(&record.id).map(|acl| acl.outcome) {
+        Some(AclOutcome::Refused { reasons }) => reasons,
+        _ => Vec::new(),
+    };
+    Err(StepError::fatal(
+        ErrorBody::new(
+            ErrorCode::Forbidden,
+            format!(
+                "The message coordinator refuses the topics of {}: {}",
+                record.id,
+                reasons.join(" ")
+            ),
+        )
+        .with_details(serde_json::json!({"reasons": reasons})),
+    ))
+}
+
+/// Gets login and token, and makes the container with its configuration in it. Asked again after a crash,
+/// login, token and container are the same ones.
+pub(super) async fn prepare(ctx: &Context, subject: Subject) -> Result<(), StepError> {
+    let (_, correlation_id) = subject.cause("");
+    let traceparent = subject.operation.as_ref().and_then(|o| o.traceparent.clone());
+    let mut record = subject.record.ok_or_else(missing_subject)?;
+    let manifest = record.manifest();
+    let start = record.start.as_ref().map(|s| s.id).ok_or_else(missing_subject)?;
+
+    let request = ProvisionRequest {
+        plugin_id: record.id.clone(),
+        start_id: start,
+        uid: record.uid,
+        generation: record.generation,
+    };
+    let login: ProvisionResponse = ctx
+        .caller
+        .call(Operation::Provision, request, &correlation_id, traceparent.clone(), PEER)
+        .await?;
+    let mut scope: Vec<String> = manifest.permissions.iter().map(ToString::to_string).collect();
+    if !scope.iter().any(|p| p == READ) {
+        scope.push(READ.to_owned());
+    }
+    let request = IssueRequest {
+        plugin_id: record.id.clone(),
+        start_id: start,
+        scope,
+        digest: manifest.digest(),
+    };
+    let _: IssueResponse =
+        ctx.caller.call(Operation::Issue, request, &correlation_id, traceparent, PEER).await?;
+
+    for network in ctx.policy.networks(&manifest) {
+        if network.internal {
+            // Made with the framework: the broker is on it. One that we made would have no broker.
+            if ctx.engine.network(&network.name).await?.is_none() {
+                return Err(StepError::passing(ErrorBody::new(
+                    ErrorCode::EngineRefused,
+                    format!(
+                        "The network {} does not exist on this engine, so no plugin can reach the broker. \
+                         Start the broker with `docker compose up`, or correct plugin.network.",
+                        network.name
+                    ),
+                )));
+            }
+        } else {
+            ctx.engine.ensure_network(&network).await?;
+        }
+    }
+    for name in ctx.policy.volumes(&record.id, &manifest).keys() {
+        ctx.engine.ensure_volume(name, &ctx.policy.labels(&record.id)).await?;
+    }
+    let spec = ctx.policy.container(&record, &manifest, start, &login);
+    let container = ctx.engine.create(&spec).await?;
+    for target in policy::owned_targets(&manifest) {
+        ctx.engine.set_owner(&container, &target, policy::owner(&record, &manifest)).await?;
+    }
+    let files = policy::config_files(&record, &manifest);
+    if !files.is_empty() {
+        ctx.engine.upload(&container, &files).await?;
+    }
+    if let Some(start) = &mut record.start {
+        start.progress = StartProgress::Prepared;
+    }
+    Ok(ctx.registrations.advance(Some(&record), None).await?)
+}
+
+/// Starts the process. Only health that arrives from now on makes it ready.
+pub(super) async fn start_process(ctx: &Context, subject: Subject) -> Result<(), StepError> {
+    let (cause, correlation_id) = subject.cause("the plugin should run");
+    let mut record = subject.record.ok_or_else(missing_subject)?;
+    if record.standing.phase != Phase::Starting {
+        record.enter(Phase::Starting, None, &cause, &correlation_id);
+        ctx.registrations.advance(Some(&record), None).await?;
+    }
+    ctx.health.starts(&record.id);
+    ctx.engine.start(&ctx.policy.container_name(&record.id)).await?;
+    if let Some(start) = &mut record.start {
+        start.progress = StartProgress::Started;
+        start.started_at = Some(Timestamp::now());
+    }
+    record.retry_at = None;
+    Ok(ctx.registrations.advance(Some(&record), None).await?)
+}
+
+/// It reported health: it runs, and whoever asked is told.
+pub(super) async fn mark_ready(ctx: &Context, subject: Subject) -> Result<(), StepError> {
+    let (cause, correlation_id) = subject.cause("it reported health");
+    let mut record = subject.record.ok_or_else(missing_subject)?;
+    if let Some(start) = &mut record.start {
+        start.progress = StartProgress::Ready;
+    }
+    record.failures = 0;
+    record.retry_at = None;
+    record.enter(Phase::Running, None, &cause, &correlation_id);
+    let Some(operation) = subject.operation else {
+        return Ok(ctx.registrations.advance(Some(&record), None).await?);
+    };
+    let health = ctx.health.now(&record.id, None);
+    let state = report::state(&record, &record.manifest(), &ctx.settings.node, None, &health);
+    let answer = Answer::Success(serde_json::to_value(state).expect("answers have string keys"));
+    ctx.registrations.finish(Some(&record), &operation, &answer).await?;
+    ctx.reporter.outcome(&operation, &answer);
+    Ok(())
+}
+
+/// Its process ended before it reported health. The code and the last lines are added where this is dealt
+/// with.
+pub(super) async fn ended_early(ctx: &Context, subject: &Subject) -> Result<(), StepError> {
+    let record = subject.record.as_ref().ok_or_else(missing_subject)?;
+    let name = ctx.policy.container_name(&record.id);
+    let exit = ctx.engine.inspect(&name).await?.and_then(|container| container.state.exit());
+    let how = exit.map_or("ended".to_owned(), |exit| match exit {
+        exit if exit.oom_killed => "was ended because it used more memory than it may".to_owned(),
+        exit => format!("exited with code {}", exit.code),
+    });
+    Err(StepError::fatal(ErrorBody::new(
+        ErrorCode::StartFailed,
+        format!(
+            "{} {how} before it reported health. Its last lines are in details.log_tail.",
+            record.id
+        ),
+    )))
+}
+
+/// It did not report health in time.
+pub(super) async fn not_ready(_: &Context, subject: &Subject) -> Result<(), StepError> {
+    let record = subject.record.as_ref().ok_or_else(missing_subject)?;
+    let manifest = record.manifest();
+    Err(StepError::fatal(ErrorBody::new(
+        ErrorCode::NotReady,
+        format!(
+            "{} did not report health on {} within {} s of its start. Its last lines are in details.log_tail. \
+             If it needs longer, raise start_timeout_seconds in its manifest.",
+            record.id,
+            manifest.health_topic().as_str(),
+            manifest.start_timeout().as_secs()
+        ),
+    )))
+}

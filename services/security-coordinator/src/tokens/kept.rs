@@ -1,0 +1,173 @@
+//! The table of kept tokens.
+
+use envelope::{PluginId, StartId, Timestamp};
+use sqlx::SqliteConnection;
+
+use super::{Issued, Terms};
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    start_id: String,
+    plugin_id: String,
+    scope: String,
+    manifest_digest: String,
+    correlation_id: String,
+    jti: String,
+    kid: String,
+    issued_at: i64,
+    expires_at: i64,
+    latest_expiry: i64,
+    refresh_at: i64,
+}
+
+impl Row {
+    /// None when its ids are none.
+    fn read(&self) -> Option<Issued> {
+        Some(Issued {
+            terms: Terms {
+                plugin_id: self.plugin_id.parse().ok()?,
+                start_id: self.start_id.parse().ok()?,
+                scope: self.scope.clone(),
+                manifest_digest: self.manifest_digest.clone(),
+            },
+            correlation_id: self.correlation_id.clone(),
+            jti: self.jti.clone(),
+            kid: self.kid.clone(),
+            issued_at: self.issued_at,
+            expires_at: self.expires_at,
+            latest_expiry: self.latest_expiry,
+            refresh_at: Timestamp::from_millis(self.refresh_at),
+        })
+    }
+}
+
+/// A row that was damaged on disk must not hold up those of other plugins: it is told, never due again, and
+/// left where it is.
+async fn set_aside(connection: &mut SqliteConnection, row: &Row) -> Result<(), sqlx::Error> {
+    tracing::error!(
+        start_id = row.start_id,
+        plugin_id = row.plugin_id,
+        "a kept token cannot be used, because its ids are damaged; start the plugin again"
+    );
+    sqlx::query("UPDATE tokens SET refresh_at = ?, issued_at = 0 WHERE start_id = ?")
+        .bind(i64::MAX)
+        .bind(&row.start_id)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+async fn readable(
+    connection: &mut SqliteConnection,
+    rows: Vec<Row>,
+) -> Result<Vec<Issued>, sqlx::Error> {
+    let mut all = Vec::with_capacity(rows.len());
+    for row in rows {
+        match row.read() {
+            Some(issued) => all.push(issued),
+            None => set_aside(connection, &row).await?,
+        }
+    }
+    Ok(all)
+}
+
+/// All tokens.
+pub(crate) async fn all(connection: &mut SqliteConnection) -> Result<Vec<Issued>, sqlx::Error> {
+    let rows: Vec<Row> = sqlx::query_as("SELECT * FROM tokens")
+        .fetch_all(&mut *connection)
+        .await?;
+    readable(connection, rows).await
+}
+
+/// The tokens that [`Issued::due`] may find due.
+pub(crate) async fn due(
+    connection: &mut SqliteConnection,
+    now: Timestamp,
+) -> Result<Vec<Issued>, sqlx::Error> {
+    let rows: Vec<Row> =
+        sqlx::query_as("SELECT * FROM tokens WHERE refresh_at <= ? OR issued_at > ?")
+            .bind(now.as_millis())
+            .bind(now.as_seconds())
+            .fetch_all(&mut *connection)
+            .await?;
+    readable(connection, rows).await
+}
+
+/// The token of one start.
+pub(crate) async fn of_start(
+    connection: &mut SqliteConnection,
+    start: StartId,
+) -> Result<Option<Issued>, sqlx::Error> {
+    let row: Option<Row> = sqlx::query_as("SELECT * FROM tokens WHERE start_id = ?")
+        .bind(start.to_string())
+        .fetch_optional(connection)
+        .await?;
+    Ok(row.and_then(|row| row.read()))
+}
+
+/// The token that a plugin has now.
+pub(crate) async fn of_plugin(
+    connection: &mut SqliteConnection,
+    plugin: &PluginId,
+) -> Result<Option<Issued>, sqlx::Error> {
+    let row: Option<Row> = sqlx::query_as("SELECT * FROM tokens WHERE plugin_id = ?")
+        .bind(plugin.as_str())
+        .fetch_optional(connection)
+        .await?;
+    Ok(row.and_then(|row| row.read()))
+}
+
+/// Keeps a token in place of whatever its plugin had.
+pub(crate) async fn put(
+    connection: &mut SqliteConnection,
+    issued: &Issued,
+) -> Result<(), sqlx::Error> {
+    // "OR REPLACE" takes away the start's earlier token, and a row of the plugin that cannot be read.
+    sqlx::query(
+        "INSERT OR REPLACE INTO tokens (start_id, plugin_id, scope, manifest_digest, correlation_id, jti, \
+         kid, issued_at, expires_at, latest_expiry, refresh_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(issued.terms.start_id.to_string())
+    .bind(issued.terms.plugin_id.as_str())
+    .bind(&issued.terms.scope)
+    .bind(&issued.terms.manifest_digest)
+    .bind(&issued.correlation_id)
+    .bind(&issued.jti)
+    .bind(&issued.kid)
+    .bind(issued.issued_at)
+    .bind(issued.expires_at)
+    .bind(issued.latest_expiry)
+    .bind(issued.refresh_at.as_millis())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Forgets the token of a start.
+pub(crate) async fn remove(
+    connection: &mut SqliteConnection,
+    start: StartId,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("DELETE FROM tokens WHERE start_id = ?")
+        .bind(start.to_string())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// When the next token is due.
+pub(crate) async fn next_due(
+    connection: &mut SqliteConnection,
+) -> Result<Option<Timestamp>, sqlx::Error> {
+    let at: Option<i64> = sqlx::query_scalar("SELECT MIN(refresh_at) FROM tokens")
+        .fetch_one(connection)
+        .await?;
+    Ok(at.map(Timestamp::from_millis))
+}
+
+/// How many tokens there are.
+pub(crate) async fn count(connection: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar("SELECT COUNT(*) FROM tokens")
+        .fetch_one(connection)
+        .await
+}
