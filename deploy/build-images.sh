@@ -6,11 +6,10 @@
 # (deploy/broker-root.sh). deploy/Dockerfile makes the same images where base images can be pulled and
 # nothing but an engine is wanted on the host. An image whose content did not change is left alone.
 #
-# BIGSKIES_PROFILE: the Cargo profile of the programs, `release` if not set; `quick` is for development.
+# BIGSKIES_PROFILE: the Cargo profile of the programs, see deploy/build-programs.sh.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
-PROFILE=${BIGSKIES_PROFILE:-release}
 COORDINATORS='plugin-coordinator security-coordinator message-coordinator'
 # What the framework runs on; the registry is built for who names it.
 USUAL="$COORDINATORS init cli broker tools"
@@ -40,14 +39,10 @@ wanted() { case " ${names[*]} " in *" $1 "*) true ;; *) false ;; esac }
 build_programs() {
   local name packages=()
   for name in "${names[@]}"; do
-    if has_program "$name"; then packages+=(-p "$(package_of "$name")"); fi
+    if has_program "$name"; then packages+=("$(package_of "$name")"); fi
   done
   [ ${#packages[@]} -gt 0 ] || return 0
-  host=$(rustc -vV | sed -n 's/^host: //p')
-  # With --target, build scripts and macros are not made static along with the programs.
-  (cd "$ROOT" && RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --quiet --profile "$PROFILE" --target "$host" "${packages[@]}")
-  case $PROFILE in dev) programs=debug ;; *) programs=$PROFILE ;; esac
-  programs=$(cd "$ROOT" && cargo metadata --locked --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/$host/$programs
+  programs=$("$ROOT/deploy/build-programs.sh" "${packages[@]}")
 }
 
 # stage NAME: lays out what goes into an image, below $STAGE/NAME/root.

@@ -15,14 +15,6 @@ for argument in "$@"; do
 done
 
 compose() { "$ROOT/deploy/compose.sh" --profile tools --profile registry "$@"; }
-# quietly COMMAND...: its output is for when it fails.
-quietly() {
-  mkdir -p "$CACHE"
-  "$@" >"$CACHE/down.log" 2>&1 || {
-    cat "$CACHE/down.log" >&2
-    fail "could not: $*"
-  }
-}
 # each COMMAND...: runs it with the words of its input; without any, not at all.
 each() { xargs --no-run-if-empty "$@"; }
 
@@ -30,12 +22,12 @@ each() { xargs --no-run-if-empty "$@"; }
 end_plugins() {
   local installation ours
   docker volume inspect "${COMPOSE_PROJECT_NAME:-bigskies}_plugin-secrets" >/dev/null 2>&1 || return 0
-  installation=$(compose run --rm --no-deps --no-TTY init installation 2>"$CACHE/down.log") || {
-    cat "$CACHE/down.log" >&2
+  installation=$(compose run --rm --no-deps --no-TTY init installation 2>"$CACHE/quietly.log") || {
+    cat "$CACHE/quietly.log" >&2
     fail "could not find out which plugins belong to this installation"
   }
   ours=label=org.bigskies.installation=$installation
-  docker ps --quiet --filter "$ours" | quietly each docker stop --time 30
+  docker ps --quiet --filter "$ours" | quietly each docker stop -t 30
   docker ps --all --quiet --filter "$ours" | quietly each docker rm --force --volumes
   docker network ls --quiet --filter "$ours" | quietly each docker network rm
   [ -z "$purge" ] || docker volume ls --quiet --filter "$ours" | quietly each docker volume rm

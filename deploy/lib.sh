@@ -31,6 +31,15 @@ fail() {
   exit 1
 }
 
+# quietly COMMAND...: its output is for when it fails.
+quietly() {
+  mkdir -p "$CACHE"
+  "$@" >"$CACHE/quietly.log" 2>&1 || {
+    cat "$CACHE/quietly.log" >&2
+    fail "could not: $*"
+  }
+}
+
 have() { command -v "$1" >/dev/null 2>&1; }
 is_root() { [ "$(id -u)" = 0 ]; }
 is_debian() { [ -e /etc/debian_version ] && have apt-get; }

@@ -39,11 +39,7 @@ pub struct PluginRoles {
 impl PluginRoles {
     /// All three with their priorities, the first asked first.
     pub fn by_priority(&self) -> [(i32, &Role); 3] {
-        [
-            (priority::OWN, &self.own),
-            (priority::GUARD, &self.guard),
-            (priority::MANIFEST, &self.manifest),
-        ]
+        [(priority::OWN, &self.own), (priority::GUARD, &self.guard), (priority::MANIFEST, &self.manifest)]
     }
 
     /// As the login has them.
@@ -118,12 +114,7 @@ fn check_sizes(spec: &Spec, refusals: &mut Vec<Refusal>) {
 }
 
 /// The filter, when it may be in the manifest's role.
-fn granted(
-    namespace: &Namespace,
-    text: &str,
-    access: Access,
-    refusals: &mut Vec<Refusal>,
-) -> Option<String> {
+fn granted(namespace: &Namespace, text: &str, access: Access, refusals: &mut Vec<Refusal>) -> Option<String> {
     let verb = match access {
         Access::Publish => "Publishing to",
         Access::Subscribe => "Subscribing to",
@@ -133,7 +124,10 @@ fn granted(
         None
     };
     if text.len() > MAX_FILTER_BYTES {
-        return refuse(format!("is impossible: it has {} bytes, at most {MAX_FILTER_BYTES} are taken", text.len()));
+        return refuse(format!(
+            "is impossible: it has {} bytes, at most {MAX_FILTER_BYTES} are taken",
+            text.len()
+        ));
     }
     let filter = match TopicFilter::parse(text) {
         Ok(filter) => filter,

@@ -199,7 +199,9 @@ pub enum DocumentError {
     #[error("the identities file has {0} bytes; at most {MAX_DOCUMENT_BYTES} are read")]
     TooLarge(usize),
     /// Not what the plugin writes. An interrupted write leaves the file empty or cut off.
-    #[error("the identities file is not what Mosquitto's dynamic security plugin writes; restore it from the seed")]
+    #[error(
+        "the identities file is not what Mosquitto's dynamic security plugin writes; restore it from the seed"
+    )]
     Malformed(#[source] serde_json::Error),
     /// Nobody could administer the broker.
     #[error("the identities file has no login {0:?}; restore it from the seed")]
@@ -219,8 +221,7 @@ impl Document {
             return Err(DocumentError::TooLarge(bytes.len()));
         }
         let document: Self = serde_json::from_slice(bytes).map_err(DocumentError::Malformed)?;
-        let administers =
-            |c: &Client| c.username == administrator && c.password.is_some() && !c.disabled;
+        let administers = |c: &Client| c.username == administrator && c.password.is_some() && !c.disabled;
         if !document.clients.iter().any(administers) {
             return Err(DocumentError::NoLogin(administrator.to_owned()));
         }

@@ -48,9 +48,9 @@ pub struct Explained {
 pub fn decide<'a>(held: &[(i32, &'a Role)], action: Action, topic: &str) -> Decision<'a> {
     let mut held = held.to_vec();
     held.sort_by(|(a, one), (b, other)| b.cmp(a).then_with(|| one.rolename.cmp(&other.rolename)));
-    let deciding = held.into_iter().find_map(|(_, role)| {
-        first_match(role, action, topic).map(|acl| (role.rolename.as_str(), acl))
-    });
+    let deciding = held
+        .into_iter()
+        .find_map(|(_, role)| first_match(role, action, topic).map(|acl| (role.rolename.as_str(), acl)));
     Decision { allowed: deciding.is_some_and(|(_, acl)| acl.allow), by: deciding }
 }
 
@@ -117,7 +117,9 @@ fn with_exceptions(mut explained: Explained, held: &[(i32, &Role)], filter: &str
         .collect();
     if !denied.is_empty() {
         let list = denied.join(", ");
-        explained.reason.push_str(&format!(" What matches {list} is not delivered all the same, unless a role asked earlier allows it."));
+        explained.reason.push_str(&format!(
+            " What matches {list} is not delivered all the same, unless a role asked earlier allows it."
+        ));
     }
     explained
 }

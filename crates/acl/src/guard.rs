@@ -4,6 +4,8 @@
 //! stopped by a rule that it lies inside of, and one to `bigskies/#` lies inside none of these; but
 //! whatever it brings is matched by topic, live, retained or queued.
 
+use std::sync::LazyLock;
+
 use envelope::topic::{broker, coordinator, operator, plugin};
 
 use crate::dynsec::{AclType, Role};
@@ -34,10 +36,13 @@ pub fn never_received() -> Vec<String> {
 
 /// The guard role.
 pub fn role() -> Role {
-    Rules::new()
-        .all(AclType::PublishClientSend, never_published(), false, 0)
-        .all(AclType::PublishClientReceive, never_received(), false, 0)
-        .all(AclType::SubscribePattern, never_received(), false, 0)
-        .all(AclType::SubscribeLiteral, broker::broadest(), false, 0)
-        .into_role(guard_name)
+    static ROLE: LazyLock<Role> = LazyLock::new(|| {
+        Rules::new()
+            .all(AclType::PublishClientSend, never_published(), false, 0)
+            .all(AclType::PublishClientReceive, never_received(), false, 0)
+            .all(AclType::SubscribePattern, never_received(), false, 0)
+            .all(AclType::SubscribeLiteral, broker::broadest(), false, 0)
+            .into_role(guard_name)
+    });
+    ROLE.clone()
 }

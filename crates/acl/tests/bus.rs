@@ -1,4 +1,5 @@
 //! The roles on a real broker: what they allow is done, what they do not is refused, in MQTT 3.1.1 and 5.
+#![expect(clippy::panic, reason = "a test fails by panicking, and says why")]
 
 #[path = "bus/commands.rs"]
 mod commands;

@@ -28,9 +28,7 @@ impl Backoff {
     /// The next pause: the doubled one, up to a quarter shorter or longer, so that the services of
     /// a restarted broker do not all come at once.
     pub(crate) fn next_pause(&mut self) -> Duration {
-        let base = SHORTEST
-            .saturating_mul(2_u32.saturating_pow(self.attempts))
-            .min(LONGEST);
+        let base = SHORTEST.saturating_mul(2_u32.saturating_pow(self.attempts)).min(LONGEST);
         self.attempts = self.attempts.saturating_add(1);
         let quarters = f64::from(random() % 1000) / 2000.0 + 0.75;
         base.mul_f64(quarters).clamp(SHORTEST, LONGEST)

@@ -74,15 +74,8 @@ impl Bus {
             tokio::spawn(connection.run(events)).abort_handle(),
             tokio::spawn(subscriptions.run()).abort_handle(),
         ];
-        let inner = Inner {
-            shared,
-            commands,
-            tasks,
-            publish_deadline,
-        };
-        let bus = Self {
-            inner: Arc::new(inner),
-        };
+        let inner = Inner { shared, commands, tasks, publish_deadline };
+        let bus = Self { inner: Arc::new(inner) };
         (bus, Inbox::new(queue))
     }
 
@@ -104,23 +97,13 @@ impl Bus {
         let delivery = self.deliver(message, &mut handed_over);
         match timeout(after, delivery).await {
             Ok(result) => result,
-            Err(_elapsed) => Err(PublishError::TimedOut {
-                topic,
-                after,
-                handed_over,
-            }),
+            Err(_elapsed) => Err(PublishError::TimedOut { topic, after, handed_over }),
         }
     }
 
-    async fn deliver(
-        &self,
-        message: Outgoing,
-        handed_over: &mut bool,
-    ) -> Result<Delivered, PublishError> {
+    async fn deliver(&self, message: Outgoing, handed_over: &mut bool) -> Result<Delivered, PublishError> {
         let topic = &message.topic;
-        let closed = || PublishError::Closed {
-            topic: topic.clone(),
-        };
+        let closed = || PublishError::Closed { topic: topic.clone() };
         let notice = loop {
             let limits = self.until_up().await.ok_or_else(closed)?;
             self.check_limits(&message, limits)?;
@@ -128,10 +111,7 @@ impl Bus {
                 .retain(message.retain)
                 .properties(message.properties());
             let client = self.inner.shared.client();
-            match client
-                .publish_tracked(topic.as_str(), message.payload.clone(), options)
-                .await
-            {
+            match client.publish_tracked(topic.as_str(), message.payload.clone(), options).await {
                 Ok(notice) => break notice,
                 Err(ClientError::InvalidRequest(_)) => {
                     return Err(PublishError::Invalid {
@@ -157,9 +137,7 @@ impl Bus {
                 }),
             },
             Err(PublishNoticeError::RetainNotSupported) => Err(retain_refused(topic)),
-            Ok(_) | Err(_) => Err(PublishError::Lost {
-                topic: topic.clone(),
-            }),
+            Ok(_) | Err(_) => Err(PublishError::Lost { topic: topic.clone() }),
         }
     }
 
@@ -219,23 +197,15 @@ impl Bus {
         command: fn(Vec<String>, oneshot::Sender<Result<(), SubscribeError>>) -> Command,
     ) -> Result<(), SubscribeError> {
         for filter in filters {
-            text::check_filter(filter).map_err(|why| SubscribeError::Invalid {
-                filter: filter.clone(),
-                why: why.to_string(),
-            })?;
+            text::check_filter(filter)
+                .map_err(|why| SubscribeError::Invalid { filter: filter.clone(), why: why.to_string() })?;
         }
         let mut filters = filters.to_vec();
         filters.sort_unstable();
         filters.dedup();
         let mut closing = self.inner.shared.closing.subscribe();
         let (sender, answer) = oneshot::channel();
-        if self
-            .inner
-            .commands
-            .send(command(filters, sender))
-            .await
-            .is_err()
-        {
+        if self.inner.commands.send(command(filters, sender)).await.is_err() {
             return Err(SubscribeError::Closed);
         }
         tokio::select! {
@@ -283,9 +253,5 @@ impl Bus {
 }
 
 fn retain_refused(topic: &str) -> PublishError {
-    PublishError::Refused {
-        topic: topic.to_owned(),
-        code: 0x9A,
-        reason: "retain not supported",
-    }
+    PublishError::Refused { topic: topic.to_owned(), code: 0x9A, reason: "retain not supported" }
 }

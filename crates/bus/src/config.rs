@@ -3,9 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use rumqttc::{
-    AckMode, AsyncClient, Broker, ConnectProperties, EventLoop, MqttOptions, NetworkOptions,
-};
+use rumqttc::{AckMode, AsyncClient, Broker, ConnectProperties, EventLoop, MqttOptions, NetworkOptions};
 
 use crate::dial::dial;
 use crate::message::Outgoing;
@@ -112,9 +110,7 @@ impl Config {
         // Every delivery that awaits its acknowledgement must find room here, because an
         // acknowledgement never waits.
         let capacity = usize::from(self.receive()) + 64;
-        AsyncClient::builder(self.options())
-            .capacity(capacity)
-            .build()
+        AsyncClient::builder(self.options()).capacity(capacity).build()
     }
 
     fn options(&self) -> MqttOptions {
@@ -136,10 +132,7 @@ impl Config {
                 properties.session_expiry_interval = Some(expiry);
                 options.set_clean_start(false);
                 options.set_ack_mode(AckMode::Manual);
-                options.set_session_store(EmptySession {
-                    expiry,
-                    in_flight: IN_FLIGHT,
-                });
+                options.set_session_store(EmptySession { expiry, in_flight: IN_FLIGHT });
             }
         }
         options.set_connect_properties(properties);
@@ -154,9 +147,8 @@ impl Config {
         network.set_tcp_nodelay(true);
         options.set_network_options(network);
         let (host, tls) = (self.host.clone(), self.tls.clone());
-        options.set_socket_connector(move |address, network| {
-            dial(address, network, host.clone(), tls.clone())
-        });
+        options
+            .set_socket_connector(move |address, network| dial(address, network, host.clone(), tls.clone()));
         options
     }
 }

@@ -33,15 +33,7 @@ pub(crate) struct Connection {
 impl Connection {
     pub(crate) fn new(config: Config, shared: Arc<Shared>) -> Self {
         let closing = shared.closing.subscribe();
-        Self {
-            config,
-            shared,
-            closing,
-            backoff: Backoff::default(),
-            epoch: 0,
-            up_since: None,
-            blamed: 0,
-        }
+        Self { config, shared, closing, backoff: Backoff::default(), epoch: 0, up_since: None, blamed: 0 }
     }
 
     /// Runs until the bus is shut down.
@@ -81,10 +73,7 @@ impl Connection {
         self.shared.set_epoch(self.epoch);
         self.shared.inbox.connected(session_present);
         self.tell(
-            Link::Up {
-                epoch: self.epoch,
-                session_present,
-            },
+            Link::Up { epoch: self.epoch, session_present },
             Some(limits(connack, self.config.max_packet_size)),
         );
         tracing::info!(broker = %self.config.broker(), session_present, "connected");
@@ -95,33 +84,19 @@ impl Connection {
             Session::Clean => None,
             Session::Durable { .. } => Some((Arc::clone(&self.shared), self.epoch)),
         };
-        self.shared
-            .inbox
-            .message(Delivery::from_packet(publish, acknowledge));
+        self.shared.inbox.message(Delivery::from_packet(publish, acknowledge));
     }
 
-    fn on_disconnected(
-        &mut self,
-        mut events: EventLoop,
-        error: &ConnectionError,
-        reason: &str,
-    ) -> EventLoop {
+    fn on_disconnected(&mut self, mut events: EventLoop, error: &ConnectionError, reason: &str) -> EventLoop {
         let lasted = self.up_since.take().map(|since| since.elapsed());
         self.backoff.connection_ended(lasted);
         self.shared.set_epoch(0);
         // Acknowledgements that came between the library's own cleaning and the line above.
         events.clean();
 
-        self.blamed = if reason::blames_a_packet(error) {
-            self.blamed + 1
-        } else {
-            0
-        };
+        self.blamed = if reason::blames_a_packet(error) { self.blamed + 1 } else { 0 };
         if self.blamed >= PATIENCE {
-            tracing::warn!(
-                reason,
-                "what was in flight is given up: it ended several connections"
-            );
+            tracing::warn!(reason, "what was in flight is given up: it ended several connections");
             self.blamed = 0;
             let (client, fresh) = self.config.build();
             self.shared.set_client(client);
@@ -135,12 +110,7 @@ impl Connection {
         } else {
             tracing::debug!(broker = %self.config.broker(), reason, "not connected");
         }
-        self.tell(
-            Link::Down {
-                reason: reason.to_owned(),
-            },
-            None,
-        );
+        self.tell(Link::Down { reason: reason.to_owned() }, None);
         events
     }
 
@@ -156,8 +126,7 @@ impl Connection {
 
     fn tell(&self, link: Link, limits: Option<Limits>) {
         let mut state = self.shared.state.borrow().clone();
-        if matches!(link, Link::Up { session_present, .. } if !session_present || state.session == 0)
-        {
+        if matches!(link, Link::Up { session_present, .. } if !session_present || state.session == 0) {
             state.session += 1;
         }
         state.link = link;
@@ -169,9 +138,7 @@ impl Connection {
 /// What the broker accepts, never more than our own limit.
 pub(crate) fn limits(connack: &ConnAck, own: u32) -> Limits {
     let properties = connack.properties.as_ref();
-    let theirs = properties
-        .and_then(|p| p.max_packet_size)
-        .unwrap_or(u32::MAX);
+    let theirs = properties.and_then(|p| p.max_packet_size).unwrap_or(u32::MAX);
     Limits {
         max_packet_size: usize::try_from(theirs.min(own)).unwrap_or(usize::MAX),
         retain: properties.and_then(|p| p.retain_available) != Some(0),

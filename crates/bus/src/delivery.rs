@@ -49,15 +49,12 @@ impl Delivery {
     /// Takes over a packet; `acknowledge` names the connection of a message that awaits its
     /// acknowledgement.
     pub(crate) fn from_packet(packet: Publish, acknowledge: Option<(Arc<Shared>, u64)>) -> Self {
-        let handle =
-            acknowledge
-                .filter(|_| packet.qos == QoS::AtLeastOnce)
-                .map(|(shared, epoch)| Handle {
-                    shared,
-                    epoch,
-                    packet: packet.pkid,
-                    done: AtomicBool::new(false),
-                });
+        let handle = acknowledge.filter(|_| packet.qos == QoS::AtLeastOnce).map(|(shared, epoch)| Handle {
+            shared,
+            epoch,
+            packet: packet.pkid,
+            done: AtomicBool::new(false),
+        });
         let properties = packet.properties.unwrap_or_default();
         Self {
             topic: String::from_utf8_lossy(&packet.topic).into_owned(),
@@ -65,9 +62,7 @@ impl Delivery {
             qos: Qos::from_wire(packet.qos),
             retain: packet.retain,
             dup: packet.dup,
-            expiry: properties
-                .message_expiry_interval
-                .map(|seconds| Duration::from_secs(seconds.into())),
+            expiry: properties.message_expiry_interval.map(|seconds| Duration::from_secs(seconds.into())),
             response_topic: properties.response_topic,
             correlation_data: properties.correlation_data,
             user_properties: properties.user_properties,
@@ -80,10 +75,7 @@ impl Delivery {
     ///
     /// Nothing happens the second time, in a clean session, for QoS 0, and when the connection that
     /// delivered it is gone: then the broker delivers the message again.
-    #[expect(
-        clippy::unused_async,
-        reason = "callers must not depend on an acknowledgement never waiting"
-    )]
+    #[expect(clippy::unused_async, reason = "callers must not depend on an acknowledgement never waiting")]
     pub async fn ack(&self) {
         if let Some(handle) = &self.handle
             && !handle.done.swap(true, Ordering::AcqRel)

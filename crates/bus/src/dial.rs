@@ -30,8 +30,8 @@ pub(crate) async fn dial(
     let stream: Box<dyn Stream> = match tls {
         None => Box::new(socket),
         Some(tls) => {
-            let name = ServerName::try_from(host)
-                .map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
+            let name =
+                ServerName::try_from(host).map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
             let connector = TlsConnector::from(Arc::new(client_config(&tls)?));
             Box::new(connector.connect(name, socket).await?)
         }
@@ -45,14 +45,10 @@ fn client_config(tls: &Tls) -> io::Result<ClientConfig> {
     for certificate in CertificateDer::pem_slice_iter(&tls.ca_pem) {
         let certificate =
             certificate.map_err(|e| bad(format!("the CA certificates are not valid PEM: {e}")))?;
-        roots
-            .add(certificate)
-            .map_err(|e| bad(format!("a CA certificate is not valid: {e}")))?;
+        roots.add(certificate).map_err(|e| bad(format!("a CA certificate is not valid: {e}")))?;
     }
     if roots.is_empty() {
-        return Err(bad(
-            "there is no CA certificate to trust the broker by".to_owned()
-        ));
+        return Err(bad("there is no CA certificate to trust the broker by".to_owned()));
     }
     let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()

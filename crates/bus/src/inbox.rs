@@ -96,10 +96,7 @@ impl Items {
     }
 
     fn remove_oldest_message(&mut self) -> Option<Incoming> {
-        let oldest = self
-            .queue
-            .iter()
-            .position(|i| matches!(i, Incoming::Message(_)))?;
+        let oldest = self.queue.iter().position(|i| matches!(i, Incoming::Message(_)))?;
         self.messages -= 1;
         self.queue.remove(oldest)
     }
@@ -146,36 +143,24 @@ impl Queue {
     pub(crate) fn connected(&self, mut session_present: bool) {
         let mut items = self.items();
         if session_present {
-            items
-                .queue
-                .retain(|i| !matches!(i, Incoming::Message(d) if d.awaits_ack()));
+            items.queue.retain(|i| !matches!(i, Incoming::Message(d) if d.awaits_ack()));
         }
         items.queue.retain(|item| match item {
-            Incoming::Connected {
-                session_present: earlier,
-            } => {
+            Incoming::Connected { session_present: earlier } => {
                 session_present &= earlier;
                 false
             }
             _ => true,
         });
-        items.messages = items
-            .queue
-            .iter()
-            .filter(|i| matches!(i, Incoming::Message(_)))
-            .count();
-        items
-            .queue
-            .push_back(Incoming::Connected { session_present });
+        items.messages = items.queue.iter().filter(|i| matches!(i, Incoming::Message(_))).count();
+        items.queue.push_back(Incoming::Connected { session_present });
         drop(items);
         self.changed.notify_one();
     }
 
     pub(crate) fn disconnected(&self, reason: String) {
         let mut items = self.items();
-        items
-            .queue
-            .retain(|i| !matches!(i, Incoming::Disconnected { .. }));
+        items.queue.retain(|i| !matches!(i, Incoming::Disconnected { .. }));
         items.queue.push_back(Incoming::Disconnected { reason });
         drop(items);
         self.changed.notify_one();
@@ -183,9 +168,7 @@ impl Queue {
 
     pub(crate) fn refused(&self, filter: String, reason: String) {
         let mut items = self.items();
-        items
-            .queue
-            .retain(|i| !matches!(i, Incoming::Refused { filter: f, .. } if *f == filter));
+        items.queue.retain(|i| !matches!(i, Incoming::Refused { filter: f, .. } if *f == filter));
         items.queue.push_back(Incoming::Refused { filter, reason });
         drop(items);
         self.changed.notify_one();

@@ -236,9 +236,7 @@ impl fmt::Debug for Outgoing {
 
 /// Rounds up, so that a message never expires earlier than asked, and never at once.
 fn whole_seconds(duration: Duration) -> u32 {
-    let seconds = duration
-        .as_secs()
-        .saturating_add(u64::from(duration.subsec_nanos() > 0));
+    let seconds = duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0));
     u32::try_from(seconds.max(1)).unwrap_or(u32::MAX)
 }
 
@@ -271,10 +269,7 @@ mod tests {
             Outgoing::new("a", "x").content_type("\u{7F}"),
         ] {
             let refused = bad.check();
-            assert!(
-                matches!(refused, Err(PublishError::Invalid { .. })),
-                "{refused:?}"
-            );
+            assert!(matches!(refused, Err(PublishError::Invalid { .. })), "{refused:?}");
         }
     }
 }

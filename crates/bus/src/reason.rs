@@ -1,8 +1,8 @@
 //! The broker's codes and the library's errors, in words for an operator.
 
 use rumqttc::{
-    ConnectReturnCode, ConnectionError, DisconnectReasonCode, PubAckReason, StateError,
-    SubscribeReasonCode, UnsubAckReason,
+    ConnectReturnCode, ConnectionError, DisconnectReasonCode, PubAckReason, StateError, SubscribeReasonCode,
+    UnsubAckReason,
 };
 
 /// The name of a PUBACK's reason code (MQTT 5, 3.4.2.1).
@@ -30,13 +30,9 @@ pub(crate) const fn of_subscribe(reason: SubscribeReasonCode) -> Option<&'static
         SubscribeReasonCode::TopicFilterInvalid => "topic filter invalid",
         SubscribeReasonCode::PkidInUse => "packet identifier in use",
         SubscribeReasonCode::QuotaExceeded => "quota exceeded",
-        SubscribeReasonCode::SharedSubscriptionsNotSupported => {
-            "shared subscriptions not supported"
-        }
+        SubscribeReasonCode::SharedSubscriptionsNotSupported => "shared subscriptions not supported",
         SubscribeReasonCode::SubscriptionIdNotSupported => "subscription identifiers not supported",
-        SubscribeReasonCode::WildcardSubscriptionsNotSupported => {
-            "wildcard subscriptions not supported"
-        }
+        SubscribeReasonCode::WildcardSubscriptionsNotSupported => "wildcard subscriptions not supported",
     })
 }
 
@@ -56,10 +52,7 @@ pub(crate) const fn of_unsubscribe(reason: UnsubAckReason) -> Option<&'static st
 pub(crate) fn of_connection(error: &ConnectionError, broker: &str) -> String {
     match error {
         ConnectionError::ConnectionRefused(code) => {
-            format!(
-                "the broker at {broker} refused the login: {}",
-                of_connect(*code)
-            )
+            format!("the broker at {broker} refused the login: {}", of_connect(*code))
         }
         ConnectionError::Timeout(_) => format!("the broker at {broker} did not answer in time"),
         ConnectionError::Io(source) => format!("cannot reach the broker at {broker}: {source}"),
@@ -74,10 +67,7 @@ pub(crate) fn of_connection(error: &ConnectionError, broker: &str) -> String {
 
 fn of_state(error: &StateError) -> String {
     match error {
-        StateError::ServerDisconnect {
-            reason_code,
-            reason_string,
-        } => {
+        StateError::ServerDisconnect { reason_code, reason_string } => {
             let name = of_disconnect(*reason_code);
             let code = *reason_code as u8;
             match reason_string {
@@ -108,14 +98,13 @@ const fn of_connect(code: ConnectReturnCode) -> &'static str {
         ConnectReturnCode::BadClientId | ConnectReturnCode::ClientIdentifierNotValid => {
             "client identifier not valid"
         }
-        ConnectReturnCode::ServerUnavailable | ConnectReturnCode::ServiceUnavailable => {
-            "server unavailable"
-        }
+        ConnectReturnCode::ServerUnavailable | ConnectReturnCode::ServiceUnavailable => "server unavailable",
         ConnectReturnCode::ServerBusy => "server busy",
         ConnectReturnCode::Banned => "banned",
         ConnectReturnCode::BadAuthenticationMethod => "bad authentication method",
-        ConnectReturnCode::UnsupportedProtocolVersion
-        | ConnectReturnCode::RefusedProtocolVersion => "MQTT 5 not supported",
+        ConnectReturnCode::UnsupportedProtocolVersion | ConnectReturnCode::RefusedProtocolVersion => {
+            "MQTT 5 not supported"
+        }
         ConnectReturnCode::TopicNameInvalid => "topic name of the last will invalid",
         ConnectReturnCode::PacketTooLarge => "packet too large",
         ConnectReturnCode::QuotaExceeded => "quota exceeded",
@@ -141,9 +130,7 @@ const fn of_disconnect(code: DisconnectReasonCode) -> &'static str {
         DisconnectReasonCode::ServerBusy => "server busy",
         DisconnectReasonCode::ServerShuttingDown => "server shutting down",
         DisconnectReasonCode::KeepAliveTimeout => "keep alive timeout",
-        DisconnectReasonCode::SessionTakenOver => {
-            "session taken over by another client with this client id"
-        }
+        DisconnectReasonCode::SessionTakenOver => "session taken over by another client with this client id",
         DisconnectReasonCode::TopicFilterInvalid => "topic filter invalid",
         DisconnectReasonCode::TopicNameInvalid => "topic name invalid",
         DisconnectReasonCode::ReceiveMaximumExceeded => "receive maximum exceeded",
@@ -181,9 +168,7 @@ pub(crate) const fn blames_a_packet(error: &ConnectionError) -> bool {
             !matches!(error, rumqttc::mqttbytes::Error::Io(_))
         }
         ConnectionError::MqttState(
-            StateError::OutgoingPacketTooLarge { .. }
-            | StateError::InvalidState
-            | StateError::Unsolicited(_),
+            StateError::OutgoingPacketTooLarge { .. } | StateError::InvalidState | StateError::Unsolicited(_),
         )
         | ConnectionError::SessionStateMismatch { .. } => true,
         _ => false,

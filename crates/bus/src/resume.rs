@@ -9,9 +9,7 @@
 use std::future::{Future, ready};
 use std::pin::Pin;
 
-use rumqttc::{
-    PersistedAckMode, PersistedSession, SessionStore, SessionStoreError, SessionStoreKey,
-};
+use rumqttc::{PersistedAckMode, PersistedSession, SessionStore, SessionStoreError, SessionStoreKey};
 
 type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, SessionStoreError>> + Send + 'a>>;
 
@@ -41,11 +39,7 @@ impl SessionStore for EmptySession {
         }))))
     }
 
-    fn save<'a>(
-        &'a self,
-        _key: &'a SessionStoreKey,
-        _session: &'a PersistedSession,
-    ) -> Answer<'a, ()> {
+    fn save<'a>(&'a self, _key: &'a SessionStoreKey, _session: &'a PersistedSession) -> Answer<'a, ()> {
         Box::pin(ready(Ok(())))
     }
 

@@ -48,16 +48,10 @@ struct Gate {
 
 impl Shared {
     pub(crate) fn new(client: AsyncClient, inbox: Arc<Queue>, limits: Limits) -> Self {
-        let link = Link::Down {
-            reason: "not connected yet".to_owned(),
-        };
+        let link = Link::Down { reason: "not connected yet".to_owned() };
         Self {
             inbox,
-            state: watch::Sender::new(State {
-                link: link.clone(),
-                session: 0,
-                limits,
-            }),
+            state: watch::Sender::new(State { link: link.clone(), session: 0, limits }),
             link: watch::Sender::new(link),
             closing: watch::Sender::new(false),
             ended: watch::Sender::new(false),

@@ -98,14 +98,7 @@ impl Subscriptions {
         };
         let id = self.next_call;
         self.next_call += 1;
-        self.calls.insert(
-            id,
-            Call {
-                open: filters.len(),
-                refused: Vec::new(),
-                answer,
-            },
-        );
+        self.calls.insert(id, Call { open: filters.len(), refused: Vec::new(), answer });
         for filter in filters {
             self.unwanted.retain(|f| *f != filter);
             if subscribe {
@@ -146,9 +139,8 @@ impl Subscriptions {
 
     async fn subscribe(&mut self, filters: Vec<String>, epoch: u64, session: u64) {
         let client = self.shared.client();
-        let inputs = filters
-            .iter()
-            .map(|filter| SubscribeFilterInput::new(filter.as_str(), QoS::AtLeastOnce));
+        let inputs =
+            filters.iter().map(|filter| SubscribeFilterInput::new(filter.as_str(), QoS::AtLeastOnce));
         let answer = match client.subscribe_many_tracked(inputs).await {
             Ok(notice) => notice.wait_async().await.map_err(|e| e.to_string()),
             Err(error) => Err(error.to_string()),
@@ -165,23 +157,15 @@ impl Subscriptions {
         }
     }
 
-    fn subscribed(
-        &mut self,
-        filter: String,
-        refusal: Option<&'static str>,
-        epoch: u64,
-        session: u64,
-    ) {
+    fn subscribed(&mut self, filter: String, refusal: Option<&'static str>, epoch: u64, session: u64) {
         let granted_before = self.wanted.get(&filter) != Some(&Standing::New);
         match refusal {
             None => {
-                self.wanted
-                    .insert(filter.clone(), Standing::Granted { session });
+                self.wanted.insert(filter.clone(), Standing::Granted { session });
             }
             Some(reason) if granted_before => {
                 tracing::warn!(filter, reason, "subscription refused");
-                self.wanted
-                    .insert(filter.clone(), Standing::Refused { epoch });
+                self.wanted.insert(filter.clone(), Standing::Refused { epoch });
                 self.shared.inbox.refused(filter.clone(), reason.to_owned());
             }
             Some(_) => {
@@ -200,9 +184,7 @@ impl Subscriptions {
         // No answer means that the session has ended, and with it the subscriptions.
         let reasons = answer.map(|unsuback| unsuback.reasons).unwrap_or_default();
         for (i, filter) in filters.into_iter().enumerate() {
-            let refusal = reasons
-                .get(i)
-                .and_then(|code| reason::of_unsubscribe(*code));
+            let refusal = reasons.get(i).and_then(|code| reason::of_unsubscribe(*code));
             self.unwanted.retain(|f| *f != filter);
             self.settle(&filter, refusal);
         }
@@ -218,27 +200,20 @@ impl Subscriptions {
             }
             if let Some(call) = calls.get_mut(id) {
                 call.open = call.open.saturating_sub(1);
-                call.refused
-                    .extend(refusal.map(|reason| (filter.to_owned(), reason)));
+                call.refused.extend(refusal.map(|reason| (filter.to_owned(), reason)));
             }
             false
         });
     }
 
     fn answer_complete_calls(&mut self) {
-        let complete: Vec<u64> = self
-            .calls
-            .iter()
-            .filter(|(_, call)| call.open == 0)
-            .map(|(id, _)| *id)
-            .collect();
+        let complete: Vec<u64> =
+            self.calls.iter().filter(|(_, call)| call.open == 0).map(|(id, _)| *id).collect();
         for call in complete.iter().filter_map(|id| self.calls.remove(id)) {
             let answer = if call.refused.is_empty() {
                 Ok(())
             } else {
-                Err(SubscribeError::Refused {
-                    filters: call.refused,
-                })
+                Err(SubscribeError::Refused { filters: call.refused })
             };
             // A caller that stopped waiting is no fault.
             let _ = call.answer.send(answer);

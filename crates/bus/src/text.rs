@@ -49,11 +49,7 @@ pub(crate) fn check_topic(topic: &str) -> Result<(), BadText> {
 /// Checks a topic filter (MQTT 5, 4.7.1).
 pub(crate) fn check_filter(filter: &str) -> Result<(), BadText> {
     check_levels(filter)?;
-    if rumqttc::valid_filter(filter) {
-        Ok(())
-    } else {
-        Err(BadText::Filter)
-    }
+    if rumqttc::valid_filter(filter) { Ok(()) } else { Err(BadText::Filter) }
 }
 
 fn check_levels(text: &str) -> Result<(), BadText> {

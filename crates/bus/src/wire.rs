@@ -36,10 +36,7 @@ enum State {
 
 impl<S> Completed<S> {
     pub(crate) const fn new(inner: S) -> Self {
-        Self {
-            inner,
-            state: State::Following(Follower::Type),
-        }
+        Self { inner, state: State::Following(Follower::Type) }
     }
 }
 
@@ -95,11 +92,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Completed<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Completed<S> {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.get_mut().inner).poll_write(cx, bytes)
     }
 
@@ -157,10 +150,7 @@ impl Follower {
                     *self = match (byte & 0x80, length) {
                         (0, 0) => Self::Type,
                         (0, length) => Self::Body(length),
-                        _ => Self::Length {
-                            length,
-                            bits: bits.saturating_add(7),
-                        },
+                        _ => Self::Length { length, bits: bits.saturating_add(7) },
                     };
                     at += 1;
                 }
@@ -210,22 +200,13 @@ mod tests {
     fn a_short_disconnect_is_completed() {
         assert_eq!(read(&[0xE0, 1, 0x8E], &[]), [0xE0, 2, 0x8E, 0]);
         assert_eq!(read(&[0xE0, 1, 0x8E], &[1, 1, 1]), [0xE0, 2, 0x8E, 0]);
-        assert_eq!(
-            read(&[0xD0, 0, 0xE0, 1, 0x8B], &[3]),
-            [0xD0, 0, 0xE0, 2, 0x8B, 0]
-        );
+        assert_eq!(read(&[0xD0, 0, 0xE0, 1, 0x8B], &[3]), [0xD0, 0, 0xE0, 2, 0x8B, 0]);
     }
 
     #[test]
     fn everything_else_passes_unchanged() {
         let long = [&[0x30, 0x80, 0x01][..], &[0xE0; 128], &[0xE0, 2, 0x8E, 0]].concat();
-        for bytes in [
-            &[0xE0, 0][..],
-            &[0xE0, 2, 0x98, 0],
-            &[0xE0],
-            &[0xE0, 1],
-            &long,
-        ] {
+        for bytes in [&[0xE0, 0][..], &[0xE0, 2, 0x98, 0], &[0xE0], &[0xE0, 1], &long] {
             assert_eq!(read(bytes, &[2]), bytes);
         }
     }

@@ -132,18 +132,15 @@ impl Caller {
             match self.bus.publish(message).await {
                 Ok(Delivered::Subscribers | Delivered::Unconfirmed) => Ok(receiver.await),
                 Ok(Delivered::Nobody) => Err(CallError::Absent { callee, operation }),
-                Err(source) => {
-                    Err(CallError::Publish { callee, operation, source: Box::new(source) })
-                }
+                Err(source) => Err(CallError::Publish { callee, operation, source: Box::new(source) }),
             }
         };
         let timed_out = CallError::TimedOut { callee, operation, after: deadline };
         match tokio::time::timeout(deadline, exchange).await {
-            Ok(Ok(Ok(Answer::Success(data)))) => serde_json::from_value(data)
-                .map_err(|source| CallError::Answer { callee, operation, source }),
-            Ok(Ok(Ok(Answer::Failure(source)))) => {
-                Err(CallError::Refused { callee, operation, source })
+            Ok(Ok(Ok(Answer::Success(data)))) => {
+                serde_json::from_value(data).map_err(|source| CallError::Answer { callee, operation, source })
             }
+            Ok(Ok(Ok(Answer::Failure(source)))) => Err(CallError::Refused { callee, operation, source }),
             Ok(Err(error)) => Err(error),
             Ok(Ok(Err(_))) | Err(_) => Err(timed_out),
         }
@@ -151,8 +148,7 @@ impl Caller {
 
     /// Hands an answer to whoever waits for it.
     pub(crate) fn answered(&self, delivery: &bus::Delivery) {
-        let Some(id) = delivery.correlation_data.as_ref().and_then(|d| std::str::from_utf8(d).ok())
-        else {
+        let Some(id) = delivery.correlation_data.as_ref().and_then(|d| std::str::from_utf8(d).ok()) else {
             return tracing::warn!(topic = delivery.topic, "an answer without correlation is ignored");
         };
         match serde_json::from_slice::<Envelope<Answer>>(&delivery.payload) {

@@ -91,9 +91,7 @@ impl Publisher {
         let cleared_at = payload.is_empty().then(Timestamp::now);
         let mut state = self.state();
         let queued = state.retained.get(&topic).is_some_and(|r| r.queued);
-        state
-            .retained
-            .insert(topic.clone(), Retained { payload, expires_at, queued: true, cleared_at });
+        state.retained.insert(topic.clone(), Retained { payload, expires_at, queued: true, cleared_at });
         if !queued {
             state.queue.push_back(Item::Retained(topic));
         }
@@ -113,9 +111,8 @@ impl Publisher {
             event.message
         );
         let source = format!("coordinator:{}", self.inner.coordinator);
-        let message = Envelope::new(MessageType::Event, source, event)
-            .correlated(correlation_id)
-            .traced(traceparent);
+        let message =
+            Envelope::new(MessageType::Event, source, event).correlated(correlation_id).traced(traceparent);
         let mut state = self.state();
         if state.queue.iter().filter(|i| matches!(i, Item::Event(_))).count() >= MAX_EVENTS
             && let Some(oldest) = state.queue.iter().position(|i| matches!(i, Item::Event(_)))

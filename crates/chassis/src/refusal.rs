@@ -20,8 +20,7 @@ pub(crate) fn authorise(
     now: Timestamp,
 ) -> Result<Permit, ErrorBody> {
     let operation = topic.known_operation().ok_or_else(|| unknown(topic))?;
-    if let (Principal::Plugin(plugin), Callers::People { permission }) =
-        (&topic.caller, operation.callers())
+    if let (Principal::Plugin(plugin), Callers::People { permission }) = (&topic.caller, operation.callers())
     {
         let Some(token) = token else {
             return Err(ErrorBody::new(
@@ -33,11 +32,10 @@ pub(crate) fn authorise(
                 ),
             ));
         };
-        let claims =
-            verifier.verify(token, Expect { plugin }, now.as_seconds()).map_err(|refusal| {
-                ErrorBody::new(ErrorCode::TokenInvalid, format!("The token is refused: {refusal}."))
-                    .with_details(serde_json::json!({"reason": refusal.code()}))
-            })?;
+        let claims = verifier.verify(token, Expect { plugin }, now.as_seconds()).map_err(|refusal| {
+            ErrorBody::new(ErrorCode::TokenInvalid, format!("The token is refused: {refusal}."))
+                .with_details(serde_json::json!({"reason": refusal.code()}))
+        })?;
         let needed: Permission = permission.parse().map_err(|e| internal(&e))?;
         if !Scope::granted(&claims).covers(&needed) {
             return Err(ErrorBody::new(
@@ -54,10 +52,8 @@ pub(crate) fn authorise(
 }
 
 fn unknown(topic: &RequestTopic) -> ErrorBody {
-    let known: Vec<&str> = Operation::of(topic.coordinator)
-        .filter(|o| !o.is_internal())
-        .map(Operation::as_str)
-        .collect();
+    let known: Vec<&str> =
+        Operation::of(topic.coordinator).filter(|o| !o.is_internal()).map(Operation::as_str).collect();
     ErrorBody::new(
         ErrorCode::UnknownOperation,
         format!(

@@ -138,7 +138,8 @@ impl<S: Service> Router<S> {
             }
             Err(error) => {
                 tracing::error!(%error, "the journal cannot be read");
-                self.health.set("store", Condition::Unhealthy(format!("the journal cannot be read: {error}")));
+                self.health
+                    .set("store", Condition::Unhealthy(format!("the journal cannot be read: {error}")));
             }
         }
     }
@@ -276,12 +277,8 @@ impl<S: Service> Router<S> {
                 _ if late => (Err(expired()), traceparent),
                 Err(error) => (Err(bad_request(&error)), traceparent),
                 Ok(payload) => {
-                    let request = Request {
-                        id: fresh(),
-                        correlation_id: correlation_id.clone(),
-                        traceparent,
-                        payload,
-                    };
+                    let request =
+                        Request { id: fresh(), correlation_id: correlation_id.clone(), traceparent, payload };
                     router.clone().serve(&topic, None, request).await
                 }
             };
@@ -452,4 +449,3 @@ fn expired() -> ErrorBody {
          is still wanted.",
     )
 }
-

@@ -54,11 +54,7 @@ async fn kept(store: &Store, name: &str, make: impl Fn() -> String) -> Result<St
 }
 
 /// The session for requests.
-pub(crate) fn requests(
-    coordinator: Coordinator,
-    login: &BrokerLogin,
-    identity: &Identity,
-) -> (Bus, Inbox) {
+pub(crate) fn requests(coordinator: Coordinator, login: &BrokerLogin, identity: &Identity) -> (Bus, Inbox) {
     let config = login
         .session(identity.client_id(coordinator, "requests"))
         .durable(REQUESTS_KEPT)
@@ -67,15 +63,10 @@ pub(crate) fn requests(
 }
 
 /// The session for telemetry, and for everything that the coordinator tells.
-pub(crate) fn telemetry(
-    coordinator: Coordinator,
-    login: &BrokerLogin,
-    identity: &Identity,
-) -> (Bus, Inbox) {
+pub(crate) fn telemetry(coordinator: Coordinator, login: &BrokerLogin, identity: &Identity) -> (Bus, Inbox) {
     let will = topic::coordinator::instance_health(coordinator, &identity.instance);
-    let config = login
-        .session(identity.client_id(coordinator, "telemetry"))
-        .last_will(last_will(coordinator, will));
+    let config =
+        login.session(identity.client_id(coordinator, "telemetry")).last_will(last_will(coordinator, will));
     Bus::connect(config)
 }
 

@@ -22,9 +22,7 @@ impl Turns {
         work: impl Future<Output = ()> + Send + 'static,
     ) {
         if self.last.len() > 1024 {
-            self.last.retain(|_, end| {
-                matches!(end.try_recv(), Err(oneshot::error::TryRecvError::Empty))
-            });
+            self.last.retain(|_, end| matches!(end.try_recv(), Err(oneshot::error::TryRecvError::Empty)));
         }
         let (done, end) = oneshot::channel();
         let before = self.last.insert(key.to_owned(), end);

@@ -26,11 +26,8 @@ pub(crate) struct Watch<S> {
 
 /// What the chassis itself watches for a coordinator.
 pub(crate) fn filters(own: Coordinator) -> Vec<String> {
-    let mut filters: Vec<String> = Coordinator::ALL
-        .into_iter()
-        .filter(|c| *c != own)
-        .map(topic::coordinator::health)
-        .collect();
+    let mut filters: Vec<String> =
+        Coordinator::ALL.into_iter().filter(|c| *c != own).map(topic::coordinator::health).collect();
     if own != Coordinator::Security {
         filters.extend([topic::coordinator::jwks(), topic::coordinator::revoked()]);
     }

@@ -81,7 +81,9 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Token(Token),
     /// Print a script that completes this command line in a shell
-    #[command(after_help = "For bash: bigskies completions bash > ~/.local/share/bash-completion/completions/bigskies")]
+    #[command(
+        after_help = "For bash: bigskies completions bash > ~/.local/share/bash-completion/completions/bigskies"
+    )]
     Completions {
         /// The shell
         shell: clap_complete::Shell,
@@ -277,7 +279,8 @@ mod tests {
         for (text, seconds) in [("90", 90), ("30s", 30), ("10m", 600), ("24h", 86_400)] {
             assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
-        for text in ["", "s", "0", "-1", "1d", "25h", "99999999999999999999", "18446744073709551615h", "1é"] {
+        for text in ["", "s", "0", "-1", "1d", "25h", "99999999999999999999", "18446744073709551615h", "1é"]
+        {
             assert!(duration(text).is_err(), "{text}");
         }
     }
@@ -292,8 +295,9 @@ mod tests {
 
     #[test]
     fn options_for_every_command_may_follow_the_command() {
-        let args = Args::try_parse_from(["bigskies", "plugin", "start", "focuser", "--json", "--timeout", "5m"])
-            .expect("parses");
+        let args =
+            Args::try_parse_from(["bigskies", "plugin", "start", "focuser", "--json", "--timeout", "5m"])
+                .expect("parses");
         assert!(args.common.json);
         assert_eq!(args.common.timeout, Some(Duration::from_secs(300)));
     }

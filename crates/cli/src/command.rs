@@ -121,7 +121,8 @@ impl Context {
         match serde_json::from_value::<T>(data.clone()) {
             Ok(decoded) => self.screen.say(&render(&decoded)),
             Err(_) => {
-                self.screen.warn("the answer is of another version than this program, so it is shown as it came");
+                self.screen
+                    .warn("the answer is of another version than this program, so it is shown as it came");
                 let text = serde_json::to_string_pretty(&data).map_err(std::io::Error::from)?;
                 self.screen.say(&clean_lines(&text))
             }

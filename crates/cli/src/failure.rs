@@ -191,11 +191,11 @@ impl Failure {
     /// What to do next.
     fn advice(&self) -> Vec<String> {
         match self {
-            Self::Usage(_) => vec!["bigskies help shows how commands are written".to_owned()],
             Self::Login(LoginError::Missing { .. } | LoginError::Incomplete { .. }) => vec![
                 "go to the folder in which `make up` was run, or set MQTT_HOST, MQTT_USERNAME and MQTT_PASSWORD".to_owned(),
             ],
-            Self::Login(_) => Vec::new(),
+            // They say it themselves.
+            Self::Usage(_) | Self::Login(_) => Vec::new(),
             Self::NoConnection { origin, reachable: true, .. } => {
                 vec![format!("see whether it is the right login: it is from {}", clean(origin))]
             }

@@ -84,9 +84,7 @@ impl Observed {
         let waiting = self.whole.as_ref().and_then(|health| health.details.get("waiting_for"));
         match waiting {
             Some(Value::String(one)) => vec![one.clone()],
-            Some(Value::Array(many)) => {
-                many.iter().filter_map(Value::as_str).map(str::to_owned).collect()
-            }
+            Some(Value::Array(many)) => many.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
             Some(Value::Object(many)) => many.keys().cloned().collect(),
             _ => Vec::new(),
         }

@@ -42,7 +42,9 @@ pub(crate) struct Login {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LoginError {
     /// No user name or no password anywhere.
-    #[error("no {what} for the broker: there is no {FILE} here or in a folder above, and neither environment nor options give one")]
+    #[error(
+        "no {what} for the broker: there is no {FILE} here or in a folder above, and neither environment nor options give one"
+    )]
     Missing {
         /// What is missing.
         what: &'static str,
@@ -217,8 +219,11 @@ fn parse(text: &str, path: &Path) -> Result<BTreeMap<String, String>, LoginError
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        let (key, value) = parse_line(line)
-            .map_err(|fault| LoginError::Line { path: path.to_owned(), line: index + 1, fault })?;
+        let (key, value) = parse_line(line).map_err(|fault| LoginError::Line {
+            path: path.to_owned(),
+            line: index + 1,
+            fault,
+        })?;
         values.insert(key, value);
     }
     Ok(values)

@@ -266,7 +266,9 @@ impl Waiter<'_> {
                 Incoming::Connected { .. } => again = self.send_again(session).await?,
                 Incoming::Disconnected { .. } => again = None,
                 Incoming::Refused { filter, reason } if filter == self.request.topic.response() => {
-                    return Err(Failure::Broker(format!("the broker no longer lets us hear {filter}: {reason}")));
+                    return Err(Failure::Broker(format!(
+                        "the broker no longer lets us hear {filter}: {reason}"
+                    )));
                 }
                 Incoming::Refused { .. } => {}
             }

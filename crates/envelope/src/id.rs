@@ -162,9 +162,7 @@ random!(
 );
 
 /// Counts the versions of what an installation should be; it only grows inside one [`InstallUid`].
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Generation(pub u64);
 
 impl Generation {

@@ -9,9 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::principal::Coordinator;
 
 /// Something a coordinator does on request.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Operation {
     /// Registers a plugin and pulls its image.
@@ -115,12 +113,8 @@ impl Operation {
     pub fn callers(self) -> Callers {
         match self {
             Self::Install | Self::Remove => Callers::People { permission: "plugin:configure" },
-            Self::Start | Self::Stop | Self::Restart => {
-                Callers::People { permission: "plugin:control" }
-            }
-            Self::List | Self::Inspect | Self::Explain => {
-                Callers::People { permission: "plugin:read" }
-            }
+            Self::Start | Self::Stop | Self::Restart => Callers::People { permission: "plugin:control" },
+            Self::List | Self::Inspect | Self::Explain => Callers::People { permission: "plugin:read" },
             Self::Logs | Self::Introspect => Callers::People { permission: "system:read" },
             Self::Provision | Self::Deprovision | Self::Issue | Self::Revoke => {
                 Callers::Internal(Coordinator::Plugin)

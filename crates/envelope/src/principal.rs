@@ -9,9 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{OperatorName, PluginId};
 
 /// One of the three coordinators.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Coordinator {
     /// Registry, container lifecycle, plugin health.

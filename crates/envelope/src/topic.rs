@@ -23,11 +23,7 @@ pub struct RequestTopic {
 impl RequestTopic {
     /// The topic on which `caller` asks for `operation`.
     pub fn new(caller: Principal, operation: Operation) -> Self {
-        Self {
-            caller,
-            coordinator: operation.coordinator(),
-            operation: operation.as_str().to_owned(),
-        }
+        Self { caller, coordinator: operation.coordinator(), operation: operation.as_str().to_owned() }
     }
 
     /// Takes a topic apart; `None` when it is not a request topic.
@@ -36,8 +32,7 @@ impl RequestTopic {
         let (caller, coordinator, operation) = match *levels.as_slice() {
             [ROOT, "coordinator", c, "internal", operation] => {
                 let coordinator = c.parse().ok()?;
-                let Callers::Internal(caller) =
-                    Operation::find(coordinator, operation, true)?.callers()
+                let Callers::Internal(caller) = Operation::find(coordinator, operation, true)?.callers()
                 else {
                     return None;
                 };
@@ -52,11 +47,7 @@ impl RequestTopic {
             }
             _ => return None,
         };
-        Some(Self {
-            caller,
-            coordinator: coordinator.parse().ok()?,
-            operation: operation.to_owned(),
-        })
+        Some(Self { caller, coordinator: coordinator.parse().ok()?, operation: operation.to_owned() })
     }
 
     /// The operation, when the coordinator has it among those that this caller can name.
@@ -460,10 +451,9 @@ mod tests {
 
     #[test]
     fn an_internal_operation_cannot_be_named_by_anybody_else() {
-        for topic in [
-            "bigskies/coordinator/message/provision",
-            "bigskies/operator/operator/request/message/provision",
-        ] {
+        for topic in
+            ["bigskies/coordinator/message/provision", "bigskies/operator/operator/request/message/provision"]
+        {
             let topic = RequestTopic::parse(topic).expect("a request topic");
             assert_eq!(topic.known_operation(), None);
         }

@@ -41,15 +41,10 @@ pub enum BrokerError {
 
 /// Sees to the identities and reports, for the log, what had to be done.
 pub fn ensure_identities(path: &Path, seed_path: &Path) -> Result<Vec<String>, BrokerError> {
-    let seed = Identities::parse(file::read(seed_path)?.as_deref()).map_err(|source| {
-        BrokerError::Seed {
-            path: seed_path.to_owned(),
-            source,
-        }
-    })?;
+    let seed = Identities::parse(file::read(seed_path)?.as_deref())
+        .map_err(|source| BrokerError::Seed { path: seed_path.to_owned(), source })?;
     let applied_path = file::beside(path, ".applied");
-    let applied =
-        file::read(&applied_path)?.and_then(|content| Identities::parse(Some(&content)).ok());
+    let applied = file::read(&applied_path)?.and_then(|content| Identities::parse(Some(&content)).ok());
 
     let mut report = Vec::new();
     let present = load(path, &mut report)?;
@@ -58,10 +53,7 @@ pub fn ensure_identities(path: &Path, seed_path: &Path) -> Result<Vec<String>, B
             let mut identities = identities.clone();
             let changed = identities.carry_over(&seed, applied.as_ref());
             if !changed.is_empty() {
-                report.push(format!(
-                    "identities: carried over from the seed: {}",
-                    changed.join(", ")
-                ));
+                report.push(format!("identities: carried over from the seed: {}", changed.join(", ")));
             }
             identities
         }
@@ -84,15 +76,9 @@ fn load(path: &Path, report: &mut Vec<String>) -> Result<Option<Identities>, Bro
         Ok(identities) => Some(identities),
         Err(fault) => {
             let saved = Identities::parse(file::read(&new)?.as_deref()).ok();
-            let instead = if saved.is_some() {
-                "the save that was interrupted"
-            } else {
-                "the seed"
-            };
-            report.push(format!(
-                "identities: {} cannot be used ({fault}); put back {instead}",
-                path.display()
-            ));
+            let instead = if saved.is_some() { "the save that was interrupted" } else { "the seed" };
+            report
+                .push(format!("identities: {} cannot be used ({fault}); put back {instead}", path.display()));
             if content.is_some() {
                 file::rename(path, &file::beside(path, ".broken"))?;
             }
@@ -103,10 +89,7 @@ fn load(path: &Path, report: &mut Vec<String>) -> Result<Option<Identities>, Bro
         }
     };
     match fs::remove_file(&new) {
-        Ok(()) => report.push(format!(
-            "identities: removed {}, left by an interrupted save",
-            new.display()
-        )),
+        Ok(()) => report.push(format!("identities: removed {}, left by an interrupted save", new.display())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(FileError::at("remove", &new)(error).into()),
     }
@@ -116,10 +99,7 @@ fn load(path: &Path, report: &mut Vec<String>) -> Result<Option<Identities>, Bro
 /// Becomes the broker; returns only when that failed.
 pub fn become_broker(program: &Path, config: &Path) -> Result<Infallible, BrokerError> {
     let source = Command::new(program).arg("-c").arg(config).exec();
-    Err(BrokerError::Start {
-        program: program.to_owned(),
-        source,
-    })
+    Err(BrokerError::Start { program: program.to_owned(), source })
 }
 
 #[cfg(test)]
@@ -128,7 +108,8 @@ mod tests {
 
     use super::*;
 
-    const SEED: &str = r#"{"defaultACLAccess": {}, "clients": [{"username": "coordinator.message"}], "roles": []}"#;
+    const SEED: &str =
+        r#"{"defaultACLAccess": {}, "clients": [{"username": "coordinator.message"}], "roles": []}"#;
 
     struct Place {
         folder: tempfile::TempDir,
@@ -136,9 +117,7 @@ mod tests {
 
     impl Place {
         fn new() -> Self {
-            let place = Self {
-                folder: tempfile::tempdir().expect("a folder"),
-            };
+            let place = Self { folder: tempfile::tempdir().expect("a folder") };
             place.write("seed.json", SEED);
             place
         }
@@ -152,8 +131,7 @@ mod tests {
         }
 
         fn ensure(&self) -> Vec<String> {
-            ensure_identities(&self.path("identities.json"), &self.path("seed.json"))
-                .expect("identities")
+            ensure_identities(&self.path("identities.json"), &self.path("seed.json")).expect("identities")
         }
 
         fn identities(&self) -> Value {
@@ -168,10 +146,7 @@ mod tests {
 
     fn with_plugin() -> Value {
         let mut value = seed();
-        value["clients"]
-            .as_array_mut()
-            .expect("a list")
-            .push(json!({"username": "plugin.weather"}));
+        value["clients"].as_array_mut().expect("a list").push(json!({"username": "plugin.weather"}));
         value
     }
 
@@ -179,18 +154,10 @@ mod tests {
     fn missing_empty_and_cut_identities_are_replaced_by_the_seed() {
         for content in [None, Some(""), Some(r#"{"clients": [{"userna"#)] {
             let place = Place::new();
-            content
-                .into_iter()
-                .for_each(|content| place.write("identities.json", content));
-            assert!(
-                place.ensure()[0].contains("put back the seed"),
-                "{content:?}"
-            );
+            content.into_iter().for_each(|content| place.write("identities.json", content));
+            assert!(place.ensure()[0].contains("put back the seed"), "{content:?}");
             assert_eq!(place.identities(), seed(), "{content:?}");
-            assert_eq!(
-                place.path("identities.json.broken").exists(),
-                content.is_some()
-            );
+            assert_eq!(place.path("identities.json.broken").exists(), content.is_some());
         }
     }
 
@@ -201,10 +168,7 @@ mod tests {
         let content = serde_json::to_string(&with_plugin()).expect("JSON");
         place.write("identities.json", &content);
         assert!(place.ensure().is_empty());
-        assert_eq!(
-            fs::read_to_string(place.path("identities.json")).expect("read"),
-            content
-        );
+        assert_eq!(fs::read_to_string(place.path("identities.json")).expect("read"), content);
     }
 
     #[test]
@@ -231,8 +195,8 @@ mod tests {
     fn without_a_seed_the_error_says_what_to_run() {
         let place = Place::new();
         place.write("seed.json", "{");
-        let error = ensure_identities(&place.path("identities.json"), &place.path("seed.json"))
-            .expect_err("no seed");
+        let error =
+            ensure_identities(&place.path("identities.json"), &place.path("seed.json")).expect_err("no seed");
         assert!(error.to_string().contains("run `init` again"), "{error}");
     }
 }

@@ -17,10 +17,7 @@ pub struct Owner {
 impl Owner {
     /// The owner that something has.
     pub fn of(metadata: &Metadata) -> Self {
-        Self {
-            uid: metadata.uid(),
-            gid: metadata.gid(),
-        }
+        Self { uid: metadata.uid(), gid: metadata.gid() }
     }
 }
 
@@ -38,11 +35,7 @@ impl FileError {
     /// Wraps an input/output error with what was tried, and on what.
     pub fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileError {
         let path = path.to_owned();
-        move |source| FileError {
-            action,
-            path,
-            source,
-        }
+        move |source| FileError { action, path, source }
     }
 }
 
@@ -57,9 +50,7 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
         Err(error) => return Err(FileError::at("open", path)(error)),
     };
     let mut content = Vec::new();
-    file.take(MAX_BYTES)
-        .read_to_end(&mut content)
-        .map_err(FileError::at("read", path))?;
+    file.take(MAX_BYTES).read_to_end(&mut content).map_err(FileError::at("read", path))?;
     Ok(Some(content))
 }
 
@@ -85,12 +76,7 @@ pub fn ensure_folder(path: &Path, owner: Owner) -> Result<(), FileError> {
 /// Without an owner the file belongs to whoever writes it.
 ///
 /// A reader sees the old content or the new one, never a part, also when the machine stops half-way.
-pub fn ensure_file(
-    path: &Path,
-    content: &[u8],
-    owner: Option<Owner>,
-    mode: u32,
-) -> Result<bool, FileError> {
+pub fn ensure_file(path: &Path, content: &[u8], owner: Option<Owner>, mode: u32) -> Result<bool, FileError> {
     if is_right(path, content, owner, mode)? {
         return Ok(false);
     }
@@ -106,14 +92,11 @@ pub fn ensure_file(
         .mode(0o600)
         .open(&new)
         .map_err(FileError::at("create", &new))?;
-    file.write_all(content)
-        .map_err(FileError::at("write", &new))?;
-    file.set_permissions(fs::Permissions::from_mode(mode))
-        .map_err(FileError::at("set the mode of", &new))?;
+    file.write_all(content).map_err(FileError::at("write", &new))?;
+    file.set_permissions(fs::Permissions::from_mode(mode)).map_err(FileError::at("set the mode of", &new))?;
     let metadata = file.metadata().map_err(FileError::at("look at", &new))?;
     if let Some(owner) = owner.filter(|owner| *owner != Owner::of(&metadata)) {
-        fchown(&file, Some(owner.uid), Some(owner.gid))
-            .map_err(FileError::at("give away", &new))?;
+        fchown(&file, Some(owner.uid), Some(owner.gid)).map_err(FileError::at("give away", &new))?;
     }
     file.sync_all().map_err(FileError::at("save", &new))?;
     rename(&new, path)?;
@@ -124,9 +107,7 @@ pub fn ensure_file(
 pub fn rename(from: &Path, to: &Path) -> Result<(), FileError> {
     fs::rename(from, to).map_err(FileError::at("put into place", to))?;
     let folder = to.parent().unwrap_or(Path::new("."));
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(FileError::at("save the folder of", to))
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(FileError::at("save the folder of", to))
 }
 
 /// The path of a file next to this one, with more at the end of its name.
@@ -136,12 +117,7 @@ pub fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-fn is_right(
-    path: &Path,
-    content: &[u8],
-    owner: Option<Owner>,
-    mode: u32,
-) -> Result<bool, FileError> {
+fn is_right(path: &Path, content: &[u8], owner: Option<Owner>, mode: u32) -> Result<bool, FileError> {
     let metadata = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
@@ -158,9 +134,7 @@ mod tests {
     use super::*;
 
     fn me(folder: &Path) -> Option<Owner> {
-        Some(Owner::of(
-            &fs::metadata(folder).expect("the test's own folder"),
-        ))
+        Some(Owner::of(&fs::metadata(folder).expect("the test's own folder")))
     }
 
     #[test]

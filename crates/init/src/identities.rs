@@ -37,27 +37,19 @@ pub struct Identities(Map<String, Value>);
 impl Identities {
     /// Parses a file's content; `None` stands for a file that is not there.
     pub fn parse(content: Option<&[u8]>) -> Result<Self, Fault> {
-        let content = content
-            .filter(|content| !content.trim_ascii().is_empty())
-            .ok_or(Fault::Missing)?;
+        let content = content.filter(|content| !content.trim_ascii().is_empty()).ok_or(Fault::Missing)?;
         let value: Value =
             serde_json::from_slice(content).map_err(|error| Fault::Syntax(error.to_string()))?;
         let Value::Object(document) = value else {
             return Err(Fault::Shape("(the whole)"));
         };
         // Without it the broker falls back to its own default, which lets everybody receive everything.
-        if !document
-            .get("defaultACLAccess")
-            .is_some_and(Value::is_object)
-        {
+        if !document.get("defaultACLAccess").is_some_and(Value::is_object) {
             return Err(Fault::Shape("defaultACLAccess"));
         }
         for (list, key) in LISTS {
             let named = |entry: &Value| entry.get(key).is_some_and(Value::is_string);
-            if !document
-                .get(list)
-                .and_then(Value::as_array)
-                .is_some_and(|entries| entries.iter().all(named))
+            if !document.get(list).and_then(Value::as_array).is_some_and(|entries| entries.iter().all(named))
             {
                 return Err(Fault::Shape(list));
             }
@@ -67,8 +59,7 @@ impl Identities {
 
     /// The file's content.
     pub fn encode(&self) -> Vec<u8> {
-        let mut content =
-            serde_json::to_vec_pretty(&self.0).expect("a JSON value is always encoded");
+        let mut content = serde_json::to_vec_pretty(&self.0).expect("a JSON value is always encoded");
         content.push(b'\n');
         content
     }
@@ -79,18 +70,13 @@ impl Identities {
         let mut changed = Vec::new();
         for (list, key) in LISTS {
             let wanted = seed.entries(list, key);
-            let before = applied
-                .map(|applied| applied.entries(list, key))
-                .unwrap_or_default();
+            let before = applied.map(|applied| applied.entries(list, key)).unwrap_or_default();
             let Some(present) = self.0.get_mut(list).and_then(Value::as_array_mut) else {
                 continue;
             };
             for (name, entry) in &wanted {
                 let same_as_applied = before.get(name) == Some(entry);
-                match present
-                    .iter_mut()
-                    .find(|present| name_of(present, key) == Some(name))
-                {
+                match present.iter_mut().find(|present| name_of(present, key) == Some(name)) {
                     Some(place) if same_as_applied || place == *entry => continue,
                     None if same_as_applied && may_be_gone(list, name) => continue,
                     Some(place) => *place = (*entry).clone(),
@@ -109,15 +95,8 @@ impl Identities {
     }
 
     fn entries<'a>(&'a self, list: &str, key: &str) -> BTreeMap<&'a str, &'a Value> {
-        let entries = self
-            .0
-            .get(list)
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten();
-        entries
-            .filter_map(|entry| Some((name_of(entry, key)?, entry)))
-            .collect()
+        let entries = self.0.get(list).and_then(Value::as_array).into_iter().flatten();
+        entries.filter_map(|entry| Some((name_of(entry, key)?, entry))).collect()
     }
 }
 
@@ -160,14 +139,8 @@ mod tests {
             ("\u{0}\u{0}\u{0}", "not JSON"),
             ("[]", "(the whole)"),
             (r#"{"clients": [], "roles": []}"#, "defaultACLAccess"),
-            (
-                r#"{"defaultACLAccess": {}, "clients": {}, "roles": []}"#,
-                "clients",
-            ),
-            (
-                r#"{"defaultACLAccess": {}, "clients": [], "roles": [{"acls": []}]}"#,
-                "roles",
-            ),
+            (r#"{"defaultACLAccess": {}, "clients": {}, "roles": []}"#, "clients"),
+            (r#"{"defaultACLAccess": {}, "clients": [], "roles": [{"acls": []}]}"#, "roles"),
         ];
         for (content, reason) in cases {
             let fault = Identities::parse(Some(content.as_bytes())).expect_err(content);
@@ -181,10 +154,7 @@ mod tests {
         let mut file = identities(json!({"defaultACLAccess": {}, "clients": [], "roles": []}));
         let changed = file.carry_over(&seed("p", "t"), Some(&seed("p", "t")));
         assert_eq!(changed, ["coordinator.message", "coordinator.message"]);
-        assert!(
-            file.entries("clients", "username")
-                .contains_key("coordinator.message")
-        );
+        assert!(file.entries("clients", "username").contains_key("coordinator.message"));
     }
 
     #[test]
@@ -192,10 +162,7 @@ mod tests {
         let mut file = seed("p", "t");
         file.0["clients"] = json!([{"username": "coordinator.message", "password": "p"}]);
         let before = file.clone();
-        assert!(
-            file.carry_over(&seed("p", "t"), Some(&seed("p", "t")))
-                .is_empty()
-        );
+        assert!(file.carry_over(&seed("p", "t"), Some(&seed("p", "t"))).is_empty());
         assert_eq!(file, before);
     }
 
@@ -204,10 +171,7 @@ mod tests {
         let mut file = seed("p", "t");
         file.0["clients"][1]["password"] = json!("chosen by the operator");
         let before = file.clone();
-        assert!(
-            file.carry_over(&seed("p", "t"), Some(&seed("p", "t")))
-                .is_empty()
-        );
+        assert!(file.carry_over(&seed("p", "t"), Some(&seed("p", "t"))).is_empty());
         assert_eq!(file, before);
     }
 
@@ -215,10 +179,7 @@ mod tests {
     fn a_new_password_and_a_new_role_are_carried_over_and_plugins_stay() {
         let mut file = seed("old", "old");
         let plugin = json!({"username": "plugin.weather", "password": "x"});
-        file.0["clients"]
-            .as_array_mut()
-            .expect("a list")
-            .push(plugin.clone());
+        file.0["clients"].as_array_mut().expect("a list").push(plugin.clone());
         file.0["clients"][1]["password"] = json!("chosen by the operator");
         let changed = file.carry_over(&seed("new", "new"), Some(&seed("old", "old")));
         assert_eq!(changed, ["coordinator.message", "coordinator.message"]);
@@ -231,15 +192,9 @@ mod tests {
     #[test]
     fn what_left_the_seed_leaves_the_file() {
         let mut applied = seed("p", "t");
-        applied.0["roles"]
-            .as_array_mut()
-            .expect("a list")
-            .push(json!({"rolename": "old-role"}));
+        applied.0["roles"].as_array_mut().expect("a list").push(json!({"rolename": "old-role"}));
         let mut file = applied.clone();
-        assert_eq!(
-            file.carry_over(&seed("p", "t"), Some(&applied)),
-            ["old-role"]
-        );
+        assert_eq!(file.carry_over(&seed("p", "t"), Some(&applied)), ["old-role"]);
         assert_eq!(file, seed("p", "t"));
     }
 }

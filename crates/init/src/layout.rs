@@ -27,13 +27,8 @@ pub enum Service {
 
 impl Service {
     /// All of them, in the order in which their folders are made.
-    pub const ALL: [Service; 5] = [
-        Service::Broker,
-        Service::Message,
-        Service::Security,
-        Service::Plugin,
-        Service::Operator,
-    ];
+    pub const ALL: [Service; 5] =
+        [Service::Broker, Service::Message, Service::Security, Service::Plugin, Service::Operator];
 
     /// The user that the service runs as. The plugin coordinator is root without a capability: the
     /// engine's socket belongs to a group whose number differs from host to host.
@@ -82,7 +77,6 @@ impl Service {
     /// Gives the service its folders.
     pub fn ensure_folders(self, volumes: &Path) -> Result<(), FileError> {
         file::ensure_folder(&self.secrets(volumes), self.owner())?;
-        self.data(volumes)
-            .map_or(Ok(()), |data| file::ensure_folder(&data, self.owner()))
+        self.data(volumes).map_or(Ok(()), |data| file::ensure_folder(&data, self.owner()))
     }
 }

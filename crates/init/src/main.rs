@@ -57,11 +57,7 @@ fn main() -> ExitCode {
         Err(error) => {
             // Nowhere to tell when even this cannot be written.
             let _ = error.print();
-            return if error.use_stderr() {
-                ExitCode::from(BAD_USAGE)
-            } else {
-                ExitCode::SUCCESS
-            };
+            return if error.use_stderr() { ExitCode::from(BAD_USAGE) } else { ExitCode::SUCCESS };
         }
     };
     let outcome = match arguments.command {

@@ -42,10 +42,8 @@ pub fn ensure_login_on_host(
     endpoint: &Endpoint,
     login: &Credentials<'_>,
 ) -> Result<bool, OperatorError> {
-    let metadata = fs::metadata(checkout).map_err(|source| OperatorError::Checkout {
-        path: checkout.to_owned(),
-        source,
-    })?;
+    let metadata = fs::metadata(checkout)
+        .map_err(|source| OperatorError::Checkout { path: checkout.to_owned(), source })?;
     let owner = Owner::of(&metadata);
     file::ensure_folder(folder, owner)?;
     // Logins of image registries are read from here (docker's config.json); the folder starts empty.
@@ -54,20 +52,11 @@ pub fn ensure_login_on_host(
         "MQTT_HOST={}\nMQTT_PORT={}\nMQTT_USERNAME={}\nMQTT_PASSWORD={}\n",
         endpoint.host, endpoint.port, login.username, login.password,
     );
-    Ok(file::ensure_file(
-        &folder.join("operator.env"),
-        content.as_bytes(),
-        Some(owner),
-        0o600,
-    )?)
+    Ok(file::ensure_file(&folder.join("operator.env"), content.as_bytes(), Some(owner), 0o600)?)
 }
 
 /// Leaves the login as the default of Mosquitto's own clients, which read `$XDG_CONFIG_HOME/mosquitto_pub`.
-pub fn ensure_client_defaults(
-    folder: &Path,
-    owner: Owner,
-    login: &Credentials<'_>,
-) -> Result<(), FileError> {
+pub fn ensure_client_defaults(folder: &Path, owner: Owner, login: &Credentials<'_>) -> Result<(), FileError> {
     let content = format!("-u {}\n-P {}\n", login.username, login.password);
     for client in ["mosquitto_pub", "mosquitto_sub", "mosquitto_rr"] {
         file::ensure_file(&folder.join(client), content.as_bytes(), Some(owner), 0o400)?;
@@ -81,16 +70,10 @@ mod tests {
 
     use super::*;
 
-    const LOGIN: Credentials<'_> = Credentials {
-        username: "operator.operator",
-        password: "pw",
-    };
+    const LOGIN: Credentials<'_> = Credentials { username: "operator.operator", password: "pw" };
 
     fn endpoint() -> Endpoint {
-        Endpoint {
-            host: "127.0.0.1".into(),
-            port: 1883,
-        }
+        Endpoint { host: "127.0.0.1".into(), port: 1883 }
     }
 
     #[test]
@@ -99,15 +82,11 @@ mod tests {
         let checkout = folder.path().join("docker-compose.yml");
         fs::write(&checkout, "").expect("write");
         let place = folder.path().join(".bigskies");
-        let ensure =
-            || ensure_login_on_host(&place, &checkout, &endpoint(), &LOGIN).expect("ensure");
+        let ensure = || ensure_login_on_host(&place, &checkout, &endpoint(), &LOGIN).expect("ensure");
         assert!(ensure());
         assert!(!ensure());
         let login = place.join("operator.env");
-        assert_eq!(
-            fs::metadata(&login).expect("metadata").permissions().mode() & 0o777,
-            0o600
-        );
+        assert_eq!(fs::metadata(&login).expect("metadata").permissions().mode() & 0o777, 0o600);
         assert_eq!(
             fs::read_to_string(&login).expect("read"),
             "MQTT_HOST=127.0.0.1\nMQTT_PORT=1883\nMQTT_USERNAME=operator.operator\nMQTT_PASSWORD=pw\n",
@@ -118,8 +97,8 @@ mod tests {
     fn without_the_checkout_the_error_says_what_to_mount() {
         let folder = tempfile::tempdir().expect("a folder");
         let missing = folder.path().join("missing");
-        let error = ensure_login_on_host(folder.path(), &missing, &endpoint(), &LOGIN)
-            .expect_err("no checkout");
+        let error =
+            ensure_login_on_host(folder.path(), &missing, &endpoint(), &LOGIN).expect_err("no checkout");
         assert!(error.to_string().contains("docker-compose.yml"), "{error}");
     }
 }

@@ -62,9 +62,7 @@ pub fn ensure_installation(path: &Path, owner: Owner) -> Result<(), SecretError>
 /// Long enough not to be guessed, and of letters that nothing has to escape.
 fn is_password(text: &str) -> bool {
     (22..=256).contains(&text.len())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
 #[cfg(test)]
@@ -99,10 +97,7 @@ mod tests {
             "\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}",
         ] {
             fs::write(&path, broken).expect("write");
-            assert!(
-                is_password(&ensure_password(&path, owner).expect("ensure")),
-                "{broken:?}"
-            );
+            assert!(is_password(&ensure_password(&path, owner).expect("ensure")), "{broken:?}");
         }
     }
 

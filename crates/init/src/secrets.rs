@@ -75,16 +75,9 @@ pub fn ensure(arguments: &Arguments) -> Result<(), SecretsError> {
     }
     secret::ensure_installation(&installation_file(volumes), Service::Plugin.owner())?;
 
-    let credentials: Vec<Credentials<'_>> = passwords
-        .iter()
-        .map(|(username, password)| Credentials { username, password })
-        .collect();
-    ensure_seed(
-        &Service::Broker
-            .secrets(volumes)
-            .join("dynamic-security.seed.json"),
-        &credentials,
-    )?;
+    let credentials: Vec<Credentials<'_>> =
+        passwords.iter().map(|(username, password)| Credentials { username, password }).collect();
+    ensure_seed(&Service::Broker.secrets(volumes).join("dynamic-security.seed.json"), &credentials)?;
     ensure_operator(arguments, &credentials)
 }
 
@@ -102,8 +95,7 @@ fn installation_file(volumes: &Path) -> PathBuf {
 
 fn ensure_seed(path: &Path, credentials: &[Credentials<'_>]) -> Result<(), SecretsError> {
     // One that cannot be read is made again: nothing of it is needed but the salts.
-    let previous =
-        file::read(path)?.and_then(|content| serde_json::from_slice::<Document>(&content).ok());
+    let previous = file::read(path)?.and_then(|content| serde_json::from_slice::<Document>(&content).ok());
     let seed = seed::build(credentials, previous.as_ref())?;
     if file::ensure_file(path, &seed.encode(), Some(Service::Broker.owner()), 0o400)? {
         println!(
@@ -113,23 +105,14 @@ fn ensure_seed(path: &Path, credentials: &[Credentials<'_>]) -> Result<(), Secre
     Ok(())
 }
 
-fn ensure_operator(
-    arguments: &Arguments,
-    credentials: &[Credentials<'_>],
-) -> Result<(), SecretsError> {
+fn ensure_operator(arguments: &Arguments, credentials: &[Credentials<'_>]) -> Result<(), SecretsError> {
     let name = Service::Operator.login();
-    let Some(login) = credentials
-        .iter()
-        .find(|known| Some(known.username) == name.as_deref())
-    else {
+    let Some(login) = credentials.iter().find(|known| Some(known.username) == name.as_deref()) else {
         return Ok(());
     };
     let folder = Service::Operator.secrets(&arguments.volumes.volumes);
     operator::ensure_client_defaults(&folder, Service::Operator.owner(), login)?;
-    let endpoint = Endpoint {
-        host: arguments.mqtt_host.clone(),
-        port: arguments.mqtt_port,
-    };
+    let endpoint = Endpoint { host: arguments.mqtt_host.clone(), port: arguments.mqtt_port };
     if operator::ensure_login_on_host(&arguments.operator, &arguments.checkout, &endpoint, login)? {
         println!("the operator's login is in .bigskies/operator.env");
     }

@@ -17,25 +17,13 @@ fn every_secret_is_made_once_for_the_one_user_that_needs_it() {
     let installation = Installation::new();
     installation.run_secrets();
     let first = look_at(&installation.volumes());
-    let owners = [
-        ("broker", 64100),
-        ("message", 64101),
-        ("security", 64102),
-        ("plugin", 0),
-        ("operator", 64103),
-    ];
+    let owners =
+        [("broker", 64100), ("message", 64101), ("security", 64102), ("plugin", 0), ("operator", 64103)];
     for (service, uid) in owners {
         let folder = installation.volumes().join(format!("{service}-secrets"));
         let metadata = fs::metadata(&folder).expect("the service's folder");
-        assert_eq!(
-            (metadata.uid(), metadata.mode() & 0o777),
-            (uid, 0o700),
-            "{service}"
-        );
-        let files: Vec<_> = first
-            .iter()
-            .filter(|(path, _)| path.starts_with(&folder))
-            .collect();
+        assert_eq!((metadata.uid(), metadata.mode() & 0o777), (uid, 0o700), "{service}");
+        let files: Vec<_> = first.iter().filter(|(path, _)| path.starts_with(&folder)).collect();
         assert!(!files.is_empty(), "{service}");
         for (path, found) in files {
             assert_eq!((found.uid, found.mode), (uid, 0o400), "{}", path.display());
@@ -52,12 +40,7 @@ fn no_two_secrets_are_the_same() {
     let secrets = look_at(&installation.volumes()).into_keys();
     let mut values: Vec<Vec<u8>> = secrets
         .filter(|path| {
-            ["password", "key"].contains(
-                &path
-                    .file_name()
-                    .and_then(|n| n.to_str())
-                    .unwrap_or_default(),
-            )
+            ["password", "key"].contains(&path.file_name().and_then(|n| n.to_str()).unwrap_or_default())
         })
         .map(|path| fs::read(path).expect("root reads everything"))
         .collect();
@@ -92,11 +75,7 @@ async fn a_killed_broker_whose_identities_were_cut_off_comes_back_with_the_seed(
     for length in [0, 1, whole.len() / 2, whole.len() - 3] {
         fs::write(&identities, &whole[..length]).expect("cut");
         let broker = installation.start_broker().await;
-        assert_eq!(
-            broker.try_login("coordinator.message", &password).await,
-            Ok(()),
-            "cut to {length}"
-        );
+        assert_eq!(broker.try_login("coordinator.message", &password).await, Ok(()), "cut to {length}");
         assert!(broker.try_anonymous().await.is_err(), "cut to {length}");
     }
 }
@@ -116,10 +95,7 @@ async fn a_password_that_was_lost_is_renewed_without_losing_what_else_is_in_the_
     assert_ne!(new, old);
     assert_eq!(broker.try_login("coordinator.message", &new).await, Ok(()));
     assert!(broker.try_login("coordinator.message", &old).await.is_err());
-    assert_eq!(
-        broker.try_login("plugin.weather", "plugin's own").await,
-        Ok(())
-    );
+    assert_eq!(broker.try_login("plugin.weather", "plugin's own").await, Ok(()));
 }
 
 /// What `ls` and a checksum would tell of a file.
@@ -140,12 +116,8 @@ fn look_at(folder: &Path) -> BTreeMap<PathBuf, Found> {
             found.extend(look_at(&path));
         } else {
             let content = fs::read(&path).expect("root reads everything");
-            let file = Found {
-                uid: metadata.uid(),
-                mode: metadata.mode() & 0o777,
-                inode: metadata.ino(),
-                content,
-            };
+            let file =
+                Found { uid: metadata.uid(), mode: metadata.mode() & 0o777, inode: metadata.ino(), content };
             found.insert(path, file);
         }
     }

@@ -10,31 +10,15 @@ use std::sync::LazyLock;
 use serde_json::{Map, Value};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
-const COORDINATORS: [&str; 3] = [
-    "plugin-coordinator",
-    "security-coordinator",
-    "message-coordinator",
-];
+const COORDINATORS: [&str; 3] = ["plugin-coordinator", "security-coordinator", "message-coordinator"];
 
 static DEPLOYMENT: LazyLock<Value> = LazyLock::new(|| {
     let output = Command::new(Path::new(ROOT).join("deploy/compose.sh"))
-        .args([
-            "--profile",
-            "tools",
-            "--profile",
-            "registry",
-            "config",
-            "--format",
-            "json",
-        ])
+        .args(["--profile", "tools", "--profile", "registry", "config", "--format", "json"])
         .env_remove("COMPOSE_PROJECT_NAME")
         .output()
         .expect("a shell");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).expect("JSON")
 });
 
@@ -43,29 +27,17 @@ fn services() -> &'static Map<String, Value> {
 }
 
 fn texts(value: &Value) -> Vec<&str> {
-    value
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect()
+    value.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
 fn networks(service: &Value) -> Vec<&str> {
-    service["networks"]
-        .as_object()
-        .into_iter()
-        .flat_map(Map::keys)
-        .map(String::as_str)
-        .collect()
+    service["networks"].as_object().into_iter().flat_map(Map::keys).map(String::as_str).collect()
 }
 
 /// Volumes and host paths of a service.
 fn sources(service: &Value) -> Vec<&str> {
     let mounts = service["volumes"].as_array().into_iter().flatten();
-    mounts
-        .filter_map(|mount| mount["source"].as_str())
-        .collect()
+    mounts.filter_map(|mount| mount["source"].as_str()).collect()
 }
 
 #[test]
@@ -73,10 +45,7 @@ fn every_container_is_read_only_and_without_rights() {
     for (name, service) in services() {
         assert_eq!(service["read_only"], true, "{name}");
         assert_eq!(texts(&service["cap_drop"]), ["ALL"], "{name}");
-        assert!(
-            texts(&service["security_opt"]).contains(&"no-new-privileges"),
-            "{name}"
-        );
+        assert!(texts(&service["security_opt"]).contains(&"no-new-privileges"), "{name}");
         assert_ne!(service["privileged"], true, "{name}");
         for member in ["pid", "ipc", "devices"] {
             assert!(service.get(member).is_none(), "{name} has {member}");
@@ -97,11 +66,7 @@ fn every_service_but_two_has_a_user_of_its_own() {
             continue;
         }
         let user = service["user"].as_str().unwrap_or_default();
-        let uid: u32 = user
-            .split(':')
-            .next()
-            .and_then(|uid| uid.parse().ok())
-            .unwrap_or_default();
+        let uid: u32 = user.split(':').next().and_then(|uid| uid.parse().ok()).unwrap_or_default();
         assert!(uid >= 64000, "{name} runs as {user:?}");
         assert!(seen.insert(uid), "{name} shares its user");
     }
@@ -110,9 +75,7 @@ fn every_service_but_two_has_a_user_of_its_own() {
 #[test]
 fn only_the_plugin_coordinator_reaches_the_engine() {
     for (name, service) in services() {
-        let has_socket = sources(service)
-            .iter()
-            .any(|source| source.ends_with("docker.sock"));
+        let has_socket = sources(service).iter().any(|source| source.ends_with("docker.sock"));
         assert_eq!(has_socket, name == "plugin-coordinator", "{name}");
     }
 }
@@ -125,20 +88,13 @@ fn a_service_sees_its_own_volumes_only_and_only_reads_its_secrets() {
             "tools" | "cli" => "operator",
             other => other.strip_suffix("-coordinator").unwrap_or(other),
         };
-        for mount in service["volumes"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter(|mount| mount["type"] == "volume")
+        for mount in
+            service["volumes"].as_array().into_iter().flatten().filter(|mount| mount["type"] == "volume")
         {
             let source = mount["source"].as_str().unwrap_or_default();
             let (owner, kind) = source.rsplit_once('-').unwrap_or_default();
             assert_eq!(owner, owner_of_volumes, "{name} mounts {source}");
-            assert_eq!(
-                mount["read_only"] == true,
-                kind == "secrets",
-                "{name} mounts {source}"
-            );
+            assert_eq!(mount["read_only"] == true, kind == "secrets", "{name} mounts {source}");
         }
     }
 }
@@ -180,11 +136,7 @@ fn what_is_to_keep_running_is_restarted_and_tells_whether_it_is_healthy() {
     for name in COORDINATORS {
         assert_eq!(services()[name]["restart"], "always", "{name}");
         let program = format!("/{name}");
-        assert_eq!(
-            texts(&services()[name]["healthcheck"]["test"]),
-            ["CMD", &program, "health"],
-            "{name}"
-        );
+        assert_eq!(texts(&services()[name]["healthcheck"]["test"]), ["CMD", &program, "health"], "{name}");
     }
     assert_eq!(services()["init"]["restart"], "no");
 }
@@ -194,27 +146,19 @@ fn images_are_of_this_version_and_never_pulled_under_our_name() {
     for (name, service) in services() {
         let image = service["image"].as_str().unwrap_or_default();
         let expected = format!(":{}", env!("CARGO_PKG_VERSION"));
-        assert!(
-            image.starts_with("bigskies/") && image.ends_with(&expected),
-            "{name} runs {image}"
-        );
+        assert!(image.starts_with("bigskies/") && image.ends_with(&expected), "{name} runs {image}");
         assert_eq!(service["pull_policy"], "never", "{name}");
     }
 }
 
 #[test]
 fn both_ways_to_build_an_image_end_in_the_user_that_it_runs_as() {
-    let dockerfile =
-        fs::read_to_string(Path::new(ROOT).join("deploy/Dockerfile")).expect("the Dockerfile");
-    let script =
-        fs::read_to_string(Path::new(ROOT).join("deploy/build-images.sh")).expect("the script");
+    let dockerfile = fs::read_to_string(Path::new(ROOT).join("deploy/Dockerfile")).expect("the Dockerfile");
+    let script = fs::read_to_string(Path::new(ROOT).join("deploy/build-images.sh")).expect("the script");
     let mut users = BTreeMap::new();
     let mut target = "";
     for line in dockerfile.lines() {
-        if let Some((_, name)) = line
-            .strip_prefix("FROM ")
-            .and_then(|rest| rest.split_once(" AS "))
-        {
+        if let Some((_, name)) = line.strip_prefix("FROM ").and_then(|rest| rest.split_once(" AS ")) {
             target = name;
         } else if let Some(user) = line.strip_prefix("USER ") {
             users.insert(target, user);
@@ -226,16 +170,11 @@ fn both_ways_to_build_an_image_end_in_the_user_that_it_runs_as() {
         assert_eq!(service["user"].as_str().unwrap_or("0:0"), user, "{name}");
         let uid = user.split(':').next().unwrap_or_default();
         let listed = script.lines().any(|line| {
-            line.trim()
-                .split_once(") echo ")
-                .is_some_and(|(names, rest)| {
-                    rest.trim_end_matches(" ;;") == uid
-                        && names.split(" | ").any(|name| name == target || name == "*")
-                })
+            line.trim().split_once(") echo ").is_some_and(|(names, rest)| {
+                rest.trim_end_matches(" ;;") == uid
+                    && names.split(" | ").any(|name| name == target || name == "*")
+            })
         });
-        assert!(
-            listed,
-            "deploy/build-images.sh does not give {target} the user {uid}"
-        );
+        assert!(listed, "deploy/build-images.sh does not give {target} the user {uid}");
     }
 }

@@ -13,21 +13,14 @@ const MAX_DEVICES: usize = 64;
 /// What must never be in a plugin's hands: memory, disks and ports of the host, and things below /dev that
 /// are no devices but folders where others can plant links. The name may go on with digits or letters.
 const CLOSED: [&str; 43] = [
-    "mem", "kmem", "kmsg", "port", "nvram", "core", "fd", "shm", "mqueue", "pts", "ptmx",
-    "console", "initctl", "log", "cpu", "tpm", "tpmrm", "vhost", "vcs", "vcsa", "sd", "hd", "vd",
-    "xvd", "sr", "sg", "bsg", "nvme", "ng", "mmcblk", "dm-", "md", "loop", "mapper", "disk",
-    "block", "root", "raw", "nbd", "rbd", "mtd", "pmem", "zram",
+    "mem", "kmem", "kmsg", "port", "nvram", "core", "fd", "shm", "mqueue", "pts", "ptmx", "console",
+    "initctl", "log", "cpu", "tpm", "tpmrm", "vhost", "vcs", "vcsa", "sd", "hd", "vd", "xvd", "sr", "sg",
+    "bsg", "nvme", "ng", "mmcblk", "dm-", "md", "loop", "mapper", "disk", "block", "root", "raw", "nbd",
+    "rbd", "mtd", "pmem", "zram",
 ];
 /// Of these a plugin gets more than one instrument's worth.
-const FAR_REACHING: [&str; 7] = [
-    "/dev/bus",
-    "/dev/input",
-    "/dev/uinput",
-    "/dev/uhid",
-    "/dev/kvm",
-    "/dev/fuse",
-    "/dev/net",
-];
+const FAR_REACHING: [&str; 7] =
+    ["/dev/bus", "/dev/input", "/dev/uinput", "/dev/uhid", "/dev/kvm", "/dev/fuse", "/dev/net"];
 
 /// A device of the host.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -42,18 +35,7 @@ pub struct Device {
 
 /// What a plugin may do with a device.
 #[derive(
-    Debug,
-    Clone,
-    Copy,
-    Default,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Serialize,
-    Deserialize,
-    JsonSchema,
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 pub enum DeviceAccess {
     /// Read.
@@ -79,10 +61,7 @@ impl Device {
     /// Whether it stands for a whole class of devices, or for the kernel's own services.
     pub fn is_far_reaching(&self) -> bool {
         FAR_REACHING.iter().any(|folder| {
-            let single_usb_device = self
-                .path
-                .strip_prefix("/dev/bus/usb/")
-                .is_some_and(|p| p.contains('/'));
+            let single_usb_device = self.path.strip_prefix("/dev/bus/usb/").is_some_and(|p| p.contains('/'));
             is_within(&self.path, folder) && !single_usb_device
         })
     }
@@ -96,11 +75,10 @@ pub(crate) fn read(node: &Node<'_>, found: &mut Findings) -> Vec<Device> {
         let device = match item.value {
             Value::String(text) => device(&item, text, None, DeviceAccess::default(), found),
             Value::Object(map) => match map.get("path").and_then(Value::as_str) {
-                Some(path) if path == "/dev" || path.starts_with("/dev/") => {
-                    described(&item, path, found)
-                }
+                Some(path) if path == "/dev" || path.starts_with("/dev/") => described(&item, path, found),
                 _ => {
-                    let reason = "has no \"path\" below /dev; it is taken as a description and opens no device";
+                    let reason =
+                        "has no \"path\" below /dev; it is taken as a description and opens no device";
                     found.warn(&item.at, reason);
                     None
                 }
@@ -111,10 +89,7 @@ pub(crate) fn read(node: &Node<'_>, found: &mut Findings) -> Vec<Device> {
             }
         };
         let Some(device) = device else { continue };
-        if devices
-            .iter()
-            .any(|d| d.container_path == device.container_path)
-        {
+        if devices.iter().any(|d| d.container_path == device.container_path) {
             let reason = format!("{} is there already", quoted(&device.container_path));
             found.fault(&item.at, reason, "list each device once");
         } else {
@@ -128,25 +103,17 @@ fn described(item: &Node<'_>, path: &str, found: &mut Findings) -> Option<Device
     let mut object = item.object(found)?;
     let _ = object.get("path");
     let container_path = object.get("container_path").and_then(|n| n.text(found));
-    let access = object
-        .get("access")
-        .and_then(|node| match node.text(found)? {
-            "r" => Some(DeviceAccess::Read),
-            "rw" => Some(DeviceAccess::ReadWrite),
-            other => {
-                let fix = "write \"r\" or \"rw\"; making device files is for nobody";
-                found.fault(&node.at, format!("is {}", quoted(other)), fix);
-                None
-            }
-        });
+    let access = object.get("access").and_then(|node| match node.text(found)? {
+        "r" => Some(DeviceAccess::Read),
+        "rw" => Some(DeviceAccess::ReadWrite),
+        other => {
+            let fix = "write \"r\" or \"rw\"; making device files is for nobody";
+            found.fault(&node.at, format!("is {}", quoted(other)), fix);
+            None
+        }
+    });
     object.warn_unknown(found);
-    device(
-        item,
-        path,
-        container_path,
-        access.unwrap_or_default(),
-        found,
-    )
+    device(item, path, container_path, access.unwrap_or_default(), found)
 }
 
 fn device(
@@ -164,24 +131,14 @@ fn device(
     if let Some(name) = path.strip_prefix("/dev/") {
         let first = name.split('/').next().unwrap_or(name);
         if CLOSED.iter().any(|closed| is_of(first, closed)) {
-            let reason = format!(
-                "{} is memory, a disk or no device at all; no plugin can have it",
-                quoted(path)
-            );
-            found.fault(
-                &item.at,
-                reason,
-                "list the instrument's own device, such as \"/dev/ttyUSB0\"",
-            );
+            let reason =
+                format!("{} is memory, a disk or no device at all; no plugin can have it", quoted(path));
+            found.fault(&item.at, reason, "list the instrument's own device, such as \"/dev/ttyUSB0\"");
             return None;
         }
     }
     let (path, container_path) = (path.to_owned(), container_path.to_owned());
-    Some(Device {
-        path,
-        container_path,
-        access,
-    })
+    Some(Device { path, container_path, access })
 }
 
 /// `sda1` is of `sd`, `nvme0n1` of `nvme`; `sdr-dongle`, `memory-stick` and `sgx` are of nothing.
@@ -286,10 +243,7 @@ mod tests {
     fn whole_classes_of_devices_reach_far() {
         let far = |path: &str| read_all(&json!([path])).0[0].is_far_reaching();
         assert!(
-            far("/dev/bus/usb")
-                && far("/dev/bus/usb/001")
-                && far("/dev/input/event0")
-                && far("/dev/kvm")
+            far("/dev/bus/usb") && far("/dev/bus/usb/001") && far("/dev/input/event0") && far("/dev/kvm")
         );
         assert!(!far("/dev/bus/usb/001/004") && !far("/dev/ttyUSB0"));
     }

@@ -61,21 +61,13 @@ impl Docker {
         let Some(mut object) = node.object(found) else {
             return Self::default();
         };
-        let volumes = object
-            .get("volumes")
-            .map(|n| volume::read(&n, owners, found));
+        let volumes = object.get("volumes").map(|n| volume::read(&n, owners, found));
         let volumes = volumes.unwrap_or_default();
         let docker = Self {
             image: object.get("image").and_then(|n| image::read(&n, found)),
-            ports: object
-                .get("ports")
-                .map(|n| port::read(&n, found))
-                .unwrap_or_default(),
+            ports: object.get("ports").map(|n| port::read(&n, found)).unwrap_or_default(),
             environment: environment(&mut object, &volumes, found),
-            networks: object
-                .get("networks")
-                .map(|n| networks(&n, found))
-                .unwrap_or_default(),
+            networks: object.get("networks").map(|n| networks(&n, found)).unwrap_or_default(),
             user: object.get("user").and_then(|n| user::read(&n, found)),
             volumes,
         };
@@ -105,11 +97,7 @@ fn networks(node: &Node<'_>, found: &mut Findings) -> Vec<String> {
         };
         if text != NETWORK {
             let reason = format!("{} is not a network for plugins", quoted(text));
-            found.fault(
-                &item.at,
-                reason,
-                format!("write \"{NETWORK}\", or leave the key out"),
-            );
+            found.fault(&item.at, reason, format!("write \"{NETWORK}\", or leave the key out"));
         } else if networks.is_empty() {
             networks.push(NETWORK.to_owned());
         }

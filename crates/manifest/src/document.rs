@@ -38,27 +38,17 @@ pub(crate) fn decode(bytes: &[u8], findings: &mut Findings) -> Option<Value> {
         findings.fault(&root, "begins with a byte order mark", fix);
         return None;
     }
-    let state = State {
-        place: RefCell::default(),
-        findings: RefCell::new(findings),
-    };
+    let state = State { place: RefCell::default(), findings: RefCell::new(findings) };
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let result = Strict {
-        state: &state,
-        depth: 0,
-    }
-    .deserialize(&mut deserializer)
-    .and_then(|value| deserializer.end().map(|()| value));
+    let result = Strict { state: &state, depth: 0 }
+        .deserialize(&mut deserializer)
+        .and_then(|value| deserializer.end().map(|()| value));
     let State { place, findings } = state;
     match result {
         Ok(value) => Some(value),
         Err(error) => {
-            let at = place
-                .into_inner()
-                .iter()
-                .fold(root, |at, step| at.step_of(step));
-            let fix =
-                "correct the JSON; a comma, quotation mark or bracket nearby is the usual cause";
+            let at = place.into_inner().iter().fold(root, |at, step| at.step_of(step));
+            let fix = "correct the JSON; a comma, quotation mark or bracket nearby is the usual cause";
             findings.into_inner().fault(&at, reason(&error), fix);
             None
         }
@@ -105,10 +95,7 @@ fn depth(value: &Value) -> usize {
 
 /// The error, without unbounded text of the document.
 fn reason(error: &serde_json::Error) -> String {
-    format!(
-        "cannot be read: {}",
-        crate::fault::shown(&error.to_string(), 200)
-    )
+    format!("cannot be read: {}", crate::fault::shown(&error.to_string(), 200))
 }
 
 /// `sha256:` and 64 hexadecimal digits, over the canonical form of `value`.
@@ -181,10 +168,7 @@ struct State<'f> {
 
 impl State<'_> {
     fn here(&self) -> Pointer {
-        self.place
-            .borrow()
-            .iter()
-            .fold(Pointer::default(), |at, step| at.step_of(step))
+        self.place.borrow().iter().fold(Pointer::default(), |at, step| at.step_of(step))
     }
 }
 
@@ -197,14 +181,9 @@ struct Strict<'s, 'f> {
 impl Strict<'_, '_> {
     fn deeper<E: Error>(self) -> Result<Self, E> {
         if self.depth == MAX_DEPTH {
-            return Err(E::custom(format!(
-                "more than {MAX_DEPTH} objects and lists inside each other"
-            )));
+            return Err(E::custom(format!("more than {MAX_DEPTH} objects and lists inside each other")));
         }
-        Ok(Self {
-            depth: self.depth + 1,
-            ..self
-        })
+        Ok(Self { depth: self.depth + 1, ..self })
     }
 
     fn enter(&self, step: Step) {
@@ -277,15 +256,9 @@ impl<'de> Visitor<'de> for Strict<'_, '_> {
             self.enter(Step::Key(key.clone()));
             let value = access.next_value_seed(inner)?;
             if map.contains_key(&key) {
-                let reason = format!(
-                    "the key {} occurs more than once in its object",
-                    quoted(&key)
-                );
+                let reason = format!("the key {} occurs more than once in its object", quoted(&key));
                 let at = self.state.here();
-                self.state
-                    .findings
-                    .borrow_mut()
-                    .fault(&at, reason, "keep one of them");
+                self.state.findings.borrow_mut().fault(&at, reason, "keep one of them");
             } else {
                 map.insert(key, value);
             }
@@ -302,20 +275,13 @@ mod tests {
     fn faults(bytes: &[u8]) -> Vec<(String, String)> {
         let mut findings = Findings::default();
         decode(bytes, &mut findings);
-        findings
-            .faults()
-            .into_list()
-            .into_iter()
-            .map(|f| (f.pointer, f.reason))
-            .collect()
+        findings.faults().into_list().into_iter().map(|f| (f.pointer, f.reason)).collect()
     }
 
     fn check(bytes: &[u8], pointer: &str, reason: &str) {
         let found = faults(bytes);
         assert!(
-            found
-                .iter()
-                .any(|(p, r)| p == pointer && r.contains(reason)),
+            found.iter().any(|(p, r)| p == pointer && r.contains(reason)),
             "{found:?} instead of {pointer:?} {reason:?}"
         );
     }
@@ -336,11 +302,7 @@ mod tests {
     fn depth_is_bounded() {
         let nested = |depth| [b"[".repeat(depth), b"]".repeat(depth)].concat();
         assert_eq!(faults(&nested(MAX_DEPTH)), []);
-        check(
-            &nested(MAX_DEPTH + 1),
-            &"/0".repeat(MAX_DEPTH),
-            "more than 32",
-        );
+        check(&nested(MAX_DEPTH + 1), &"/0".repeat(MAX_DEPTH), "more than 32");
         check(&nested(100_000), &"/0".repeat(MAX_DEPTH), "more than 32");
     }
 
@@ -355,21 +317,13 @@ mod tests {
 
     #[test]
     fn the_canonical_form_does_not_depend_on_order_and_white_space() {
-        let canonical_of = |text: &str| {
-            canonical(&decode(text.as_bytes(), &mut Findings::default()).expect("JSON"))
-        };
-        let text =
-            canonical_of(" { \"b\" : [1, 2.5, null, true], \"a\\n\": {\"y\": \"é\", \"x\": {}} }");
-        assert_eq!(
-            text,
-            "{\"a\\n\":{\"x\":{},\"y\":\"é\"},\"b\":[1,2.5,null,true]}"
-        );
+        let canonical_of =
+            |text: &str| canonical(&decode(text.as_bytes(), &mut Findings::default()).expect("JSON"));
+        let text = canonical_of(" { \"b\" : [1, 2.5, null, true], \"a\\n\": {\"y\": \"é\", \"x\": {}} }");
+        assert_eq!(text, "{\"a\\n\":{\"x\":{},\"y\":\"é\"},\"b\":[1,2.5,null,true]}");
         assert_eq!(canonical_of(&text), text);
         let empty = digest_of(&Value::Object(Map::new()));
         // printf '{}' | sha256sum
-        assert_eq!(
-            empty,
-            "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
-        );
+        assert_eq!(empty, "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a");
     }
 }

@@ -25,11 +25,7 @@ pub struct Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = if self.pointer.is_empty() {
-            "the manifest"
-        } else {
-            &self.pointer
-        };
+        let place = if self.pointer.is_empty() { "the manifest" } else { &self.pointer };
         write!(f, "{place}: {}; {}", self.reason, self.fix)
     }
 }
@@ -45,11 +41,7 @@ pub struct Warning {
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = if self.pointer.is_empty() {
-            "the manifest"
-        } else {
-            &self.pointer
-        };
+        let place = if self.pointer.is_empty() { "the manifest" } else { &self.pointer };
         write!(f, "{place}: {}", self.reason)
     }
 }
@@ -86,22 +78,13 @@ pub(crate) struct Findings {
 }
 
 impl Findings {
-    pub(crate) fn fault(
-        &mut self,
-        at: &Pointer,
-        reason: impl Into<String>,
-        fix: impl Into<String>,
-    ) {
+    pub(crate) fn fault(&mut self, at: &Pointer, reason: impl Into<String>, fix: impl Into<String>) {
         if self.faults.len() == MAX_LISTED {
             self.more_faults += 1;
             return;
         }
         let (pointer, reason, fix) = (at.0.clone(), reason.into(), fix.into());
-        self.faults.push(Fault {
-            pointer,
-            reason,
-            fix,
-        });
+        self.faults.push(Fault { pointer, reason, fix });
     }
 
     pub(crate) fn warn(&mut self, at: &Pointer, reason: impl Into<String>) {
@@ -109,10 +92,7 @@ impl Findings {
             self.more_warnings += 1;
             return;
         }
-        self.warnings.push(Warning {
-            pointer: at.0.clone(),
-            reason: reason.into(),
-        });
+        self.warnings.push(Warning { pointer: at.0.clone(), reason: reason.into() });
     }
 
     pub(crate) fn is_sound(&self) -> bool {
@@ -122,10 +102,7 @@ impl Findings {
     /// How many faults and warnings there are.
     #[cfg(test)]
     pub(crate) fn counts(&self) -> (usize, usize) {
-        (
-            self.faults.len() + self.more_faults,
-            self.warnings.len() + self.more_warnings,
-        )
+        (self.faults.len() + self.more_faults, self.warnings.len() + self.more_warnings)
     }
 
     pub(crate) fn faults(mut self) -> Faults {
@@ -146,10 +123,7 @@ impl Findings {
         }
         if self.more_warnings > 0 {
             let reason = format!("{} more warnings are not listed", self.more_warnings);
-            self.warnings.push(Warning {
-                pointer: String::new(),
-                reason,
-            });
+            self.warnings.push(Warning { pointer: String::new(), reason });
         }
         Ok(self.warnings)
     }
@@ -231,10 +205,6 @@ mod tests {
         assert_eq!(faults.list().len(), MAX_LISTED + 1);
         let last = faults.list().last().expect("at least one");
         assert_eq!(last.reason, "150 more faults are not listed");
-        assert!(
-            faults
-                .to_string()
-                .starts_with("the manifest has 101 faults:\n  /0: wrong; correct it")
-        );
+        assert!(faults.to_string().starts_with("the manifest has 101 faults:\n  /0: wrong; correct it"));
     }
 }

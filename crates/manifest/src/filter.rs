@@ -49,9 +49,7 @@ pub enum FilterError {
     #[error("contains the character U+{:04X}, which brokers refuse; leave it out", u32::from(*.0))]
     Character(char),
     /// `#` that is not alone in the last level (MQTT 5.0, 4.7.1-1).
-    #[error(
-        "has a \"#\" that is not alone in the last level; \"#\" may only end a filter, after a \"/\""
-    )]
+    #[error("has a \"#\" that is not alone in the last level; \"#\" may only end a filter, after a \"/\"")]
     Hash,
     /// `+` that is not alone in its level (MQTT 5.0, 4.7.1-2).
     #[error("has a \"+\" that is not alone in its level; \"+\" stands for one whole level")]
@@ -63,9 +61,7 @@ pub enum FilterError {
 }
 
 /// An exact topic, as a message carries it.
-#[derive(
-    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(extend("minLength" = 1, "pattern" = "^[^+#]+$"))]
 pub struct TopicName(String);
@@ -73,9 +69,7 @@ pub struct TopicName(String);
 /// A topic filter: `+` stands for one level, a final `#` for any number of levels, none included.
 ///
 /// A wildcard in the first level does not match topics that begin with `$` (MQTT 5.0, 4.7.2-1).
-#[derive(
-    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(extend(
     "minLength" = 1,
@@ -229,14 +223,10 @@ mod tests {
     #[test]
     fn filters_that_mqtt_allows_are_taken_as_they_are() {
         let longest = "x".repeat(MAX_BYTES);
-        for text in [
-            "#", "+", "/", "//", "+/+", "a/#", "/#", "+/#", "a/+/b", "$SYS/#", "a b", "é/ü",
-            &longest,
-        ] {
-            assert_eq!(
-                TopicFilter::parse(text).map(String::from).as_deref(),
-                Ok(text)
-            );
+        for text in
+            ["#", "+", "/", "//", "+/+", "a/#", "/#", "+/#", "a/+/b", "$SYS/#", "a b", "é/ü", &longest]
+        {
+            assert_eq!(TopicFilter::parse(text).map(String::from).as_deref(), Ok(text));
         }
     }
 

@@ -17,9 +17,7 @@ use crate::path::is_within;
 use crate::permission::{Permission, Resource, Verb};
 
 /// How much harm a grant can do.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Risk {
     /// It shows what is hardly secret.
@@ -31,9 +29,7 @@ pub enum Risk {
 }
 
 /// One thing that a plugin may do when an operator has approved it.
-#[derive(
-    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Grant {
     /// To publish on topics that are not its own.
@@ -89,22 +85,13 @@ impl Grant {
     pub fn sentence(&self) -> String {
         match self {
             Self::Publish { topic } if reaches_control(topic) => {
-                format!(
-                    "May send commands to other plugins, on {}.",
-                    quoted(topic.as_str())
-                )
+                format!("May send commands to other plugins, on {}.", quoted(topic.as_str()))
             }
             Self::Publish { topic } => {
-                format!(
-                    "May publish on {}, outside of its own topics.",
-                    quoted(topic.as_str())
-                )
+                format!("May publish on {}, outside of its own topics.", quoted(topic.as_str()))
             }
             Self::Subscribe { topic } => {
-                format!(
-                    "May read {}, outside of its own topics.",
-                    quoted(topic.as_str())
-                )
+                format!("May read {}, outside of its own topics.", quoted(topic.as_str()))
             }
             Self::Permission { permission } => permission_sentence(permission),
             Self::Device { path, access, .. } => {
@@ -114,27 +101,16 @@ impl Grant {
                 };
                 format!("May {verb} the device {} of the host.", quoted(path))
             }
-            Self::HostFolder {
-                path, read_only, ..
-            } => {
-                let verb = if *read_only {
-                    "read"
-                } else {
-                    "read and change"
-                };
+            Self::HostFolder { path, read_only, .. } => {
+                let verb = if *read_only { "read" } else { "read and change" };
                 format!("May {verb} {} of the host.", quoted(path))
             }
-            Self::Port {
-                host_ip,
-                host_port,
-                protocol,
-                ..
-            } => {
+            Self::Port { host_ip, host_port, protocol, .. } => {
                 let port = format!("port {host_port}/{protocol}");
                 match host_ip.is_unspecified() {
-                    true => format!(
-                        "Can be reached from other machines on {port} of every address of the host."
-                    ),
+                    true => {
+                        format!("Can be reached from other machines on {port} of every address of the host.")
+                    }
                     false => format!(
                         "Can be reached from other machines on {port} of the host's address {host_ip}."
                     ),
@@ -155,26 +131,12 @@ impl Grant {
                 (Resource::User, Verb::Read) | (_, Verb::Write) => Risk::Medium,
                 (_, Verb::Read) => Risk::Low,
             },
-            Self::Device {
-                path,
-                container_path,
-                access,
-            } => {
+            Self::Device { path, container_path, access } => {
                 let (path, container_path) = (path.clone(), container_path.clone());
-                let device = crate::Device {
-                    path,
-                    container_path,
-                    access: *access,
-                };
-                if device.is_far_reaching() {
-                    Risk::High
-                } else {
-                    Risk::Medium
-                }
+                let device = crate::Device { path, container_path, access: *access };
+                if device.is_far_reaching() { Risk::High } else { Risk::Medium }
             }
-            Self::HostFolder {
-                path, read_only, ..
-            } => {
+            Self::HostFolder { path, read_only, .. } => {
                 if *read_only && !is_sensitive(path) {
                     Risk::Medium
                 } else {
@@ -197,55 +159,31 @@ impl Grant {
         let topics = manifest.topics();
         let publish = topics.publish.iter().filter(foreign(Access::Publish));
         let subscribe = topics.subscribe.iter().filter(foreign(Access::Subscribe));
-        let mut grants: Vec<Self> = publish
-            .map(|topic| Self::Publish {
-                topic: topic.clone(),
-            })
-            .collect();
-        grants.extend(subscribe.map(|topic| Self::Subscribe {
-            topic: topic.clone(),
-        }));
+        let mut grants: Vec<Self> = publish.map(|topic| Self::Publish { topic: topic.clone() }).collect();
+        grants.extend(subscribe.map(|topic| Self::Subscribe { topic: topic.clone() }));
         let permissions = manifest.permissions.iter().filter(|p| p.needs_approval());
-        grants.extend(permissions.map(|permission| Self::Permission {
-            permission: permission.clone(),
-        }));
+        grants.extend(permissions.map(|permission| Self::Permission { permission: permission.clone() }));
         grants.extend(manifest.devices.iter().map(|device| Self::Device {
             path: device.path.clone(),
             container_path: device.container_path.clone(),
             access: device.access,
         }));
-        grants.extend(
-            manifest
-                .docker
-                .volumes
-                .iter()
-                .filter_map(|volume| match &volume.source {
-                    VolumeSource::HostFolder { path } => Some(Self::HostFolder {
-                        path: path.clone(),
-                        target: volume.target.clone(),
-                        read_only: volume.read_only,
-                    }),
-                    VolumeSource::OwnFolder { .. } | VolumeSource::Named { .. } => None,
-                }),
-        );
-        let open = manifest
-            .docker
-            .ports
-            .iter()
-            .filter(|port| !port.is_loopback());
+        grants.extend(manifest.docker.volumes.iter().filter_map(|volume| match &volume.source {
+            VolumeSource::HostFolder { path } => Some(Self::HostFolder {
+                path: path.clone(),
+                target: volume.target.clone(),
+                read_only: volume.read_only,
+            }),
+            VolumeSource::OwnFolder { .. } | VolumeSource::Named { .. } => None,
+        }));
+        let open = manifest.docker.ports.iter().filter(|port| !port.is_loopback());
         grants.extend(open.map(|port| Self::Port {
             host_ip: port.host_address(),
             host_port: port.host_port,
             container_port: port.container_port,
             protocol: port.protocol,
         }));
-        grants.extend(
-            manifest
-                .docker
-                .user
-                .filter(|user| user.is_root())
-                .map(|_| Self::RootUser),
-        );
+        grants.extend(manifest.docker.user.filter(|user| user.is_root()).map(|_| Self::RootUser));
         grants.sort_unstable();
         grants.dedup();
         grants
@@ -309,19 +247,9 @@ fn subscribe_risk(topic: &TopicFilter) -> Risk {
 fn is_sensitive(path: &str) -> bool {
     // Reading these gives away the host's keys and passwords.
     let harmless = ["/etc/localtime", "/etc/timezone"];
-    let folders = [
-        "/etc",
-        "/root",
-        "/home",
-        "/boot",
-        "/var/log",
-        "/var/backups",
-        "/var/spool",
-    ];
+    let folders = ["/etc", "/root", "/home", "/boot", "/var/log", "/var/backups", "/var/spool"];
     !harmless.contains(&path)
-        && folders
-            .iter()
-            .any(|folder| is_within(path, folder) || is_within(folder, path))
+        && folders.iter().any(|folder| is_within(path, folder) || is_within(folder, path))
 }
 
 fn own_filter(text: &str) -> TopicFilter {

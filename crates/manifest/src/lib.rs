@@ -33,8 +33,7 @@ pub use fault::{Fault, Faults, MAX_LISTED, Warning};
 pub use filter::{FilterError, TopicError, TopicFilter, TopicName};
 pub use grant::{Grant, Risk, approval_digest};
 pub use manifest::{
-    Capabilities, Dependencies, HealthCheck, Manifest, Mqtt, Parsed, Topics, UiElement, parse,
-    parse_value,
+    Capabilities, Dependencies, HealthCheck, Manifest, Mqtt, Parsed, Topics, UiElement, parse, parse_value,
 };
 pub use names::{RESERVED_NAMES, dns_name, is_reserved_name};
 pub use namespace::{Access, Namespace, Never, Verdict};

@@ -116,10 +116,7 @@ impl Manifest {
 
     /// The second name of the plugin: the third level of its health topic, when that is not its id.
     pub fn alias(&self) -> Option<&PluginId> {
-        self.health_check
-            .owner
-            .as_ref()
-            .filter(|owner| **owner != self.id)
+        self.health_check.owner.as_ref().filter(|owner| **owner != self.id)
     }
 
     /// The plugin's id, and its alias.
@@ -157,10 +154,7 @@ impl Manifest {
 
     /// The topics that it declares, each once.
     pub fn topics(&self) -> Topics {
-        Topics {
-            publish: self.mqtt.topics_publish.clone(),
-            subscribe: self.mqtt.topics_subscribe.clone(),
-        }
+        Topics { publish: self.mqtt.topics_publish.clone(), subscribe: self.mqtt.topics_subscribe.clone() }
     }
 
     /// Where the plugin reports health.
@@ -184,20 +178,13 @@ impl Manifest {
 
     /// How long the plugin may take to stop.
     pub fn stop_timeout(&self) -> Duration {
-        self.stop_timeout_seconds
-            .map_or(Self::STOP_TIMEOUT, |s| Duration::from_secs(s.into()))
+        self.stop_timeout_seconds.map_or(Self::STOP_TIMEOUT, |s| Duration::from_secs(s.into()))
     }
 
     /// The environment that the manifest sets, without what the framework sets itself.
     pub fn environment(&self) -> BTreeMap<&str, &str> {
-        let variables = self
-            .docker
-            .environment
-            .iter()
-            .map(|(k, v)| (k.as_str(), v.as_str()));
-        variables
-            .filter(|(name, _)| !crate::docker::OWN_VARIABLES.contains(name))
-            .collect()
+        let variables = self.docker.environment.iter().map(|(k, v)| (k.as_str(), v.as_str()));
+        variables.filter(|(name, _)| !crate::docker::OWN_VARIABLES.contains(name)).collect()
     }
 
     /// What goes beyond the plugin's own namespace, for an operator to approve; in a fixed order.
@@ -246,16 +233,9 @@ pub fn parse_value(document: Value, framework: &Version) -> Result<Parsed, Fault
     }
 }
 
-fn read(
-    document: Value,
-    framework: Option<&Version>,
-    mut found: Findings,
-) -> Result<Parsed, Faults> {
+fn read(document: Value, framework: Option<&Version>, mut found: Findings) -> Result<Parsed, Faults> {
     match read::manifest(document, framework, &mut found) {
-        Some(manifest) => Ok(Parsed {
-            manifest,
-            warnings: found.finish()?,
-        }),
+        Some(manifest) => Ok(Parsed { manifest, warnings: found.finish()? }),
         None => Err(found.faults()),
     }
 }
@@ -270,8 +250,6 @@ impl<'de> Deserialize<'de> for Manifest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let document = Value::deserialize(deserializer)?;
         let parsed = read(document, None, Findings::default());
-        parsed
-            .map(|parsed| parsed.manifest)
-            .map_err(serde::de::Error::custom)
+        parsed.map(|parsed| parsed.manifest).map_err(serde::de::Error::custom)
     }
 }

@@ -54,22 +54,16 @@ pub fn is_reserved_name(name: &str) -> bool {
 pub(crate) fn oddity(id: &PluginId) -> Option<String> {
     let name = dns_name(id);
     if name.len() > MAX_LABEL {
-        return Some(format!(
-            "is too long for a name on the network: {name} cannot be resolved"
-        ));
+        return Some(format!("is too long for a name on the network: {name} cannot be resolved"));
     }
     if name.bytes().all(|b| b.is_ascii_digit()) {
         return Some(format!("is a number: resolvers take {name} for an address"));
     }
     if id.as_str().contains('.') {
-        return Some(format!(
-            "contains \".\"; the plugin's name on the network is {name}"
-        ));
+        return Some(format!("contains \".\"; the plugin's name on the network is {name}"));
     }
     if name.contains('_') {
-        return Some(format!(
-            "contains \"_\"; some programs refuse {name} as a name on the network"
-        ));
+        return Some(format!("contains \"_\"; some programs refuse {name} as a name on the network"));
     }
     None
 }
@@ -84,10 +78,7 @@ mod tests {
 
     #[test]
     fn a_name_is_one_label_in_lower_case() {
-        assert_eq!(
-            dns_name(&id("Org.Example.Focuser_2")),
-            "org-example-focuser_2"
-        );
+        assert_eq!(dns_name(&id("Org.Example.Focuser_2")), "org-example-focuser_2");
         assert_eq!(oddity(&id("focuser-2")), None);
         for odd in ["a.b", "a_b", "127001", &"x".repeat(64)] {
             assert!(oddity(&id(odd)).is_some(), "{odd}");
@@ -114,13 +105,7 @@ mod tests {
         ] {
             assert!(is_reserved_name(&dns_name(&id(text))), "{text}");
         }
-        for text in [
-            "message",
-            "plugin",
-            "my-mqtt-broker",
-            "dome-coordinator",
-            "toolset",
-        ] {
+        for text in ["message", "plugin", "my-mqtt-broker", "dome-coordinator", "toolset"] {
             assert!(!is_reserved_name(&dns_name(&id(text))), "{text}");
         }
     }

@@ -13,9 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::filter::TopicFilter;
 
 /// Which direction.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Access {
     /// Send.
@@ -72,9 +70,7 @@ impl fmt::Display for Never {
             Self::Internal => "reaches what coordinators say to each other",
             Self::CoordinatorRequests => "reaches requests to coordinators or their responses",
             Self::PluginRequests => "reaches other plugins' requests or the responses to them",
-            Self::PluginHealth => {
-                "reaches topics on which other plugins alone report health or status"
-            }
+            Self::PluginHealth => "reaches topics on which other plugins alone report health or status",
             Self::NotAnId => "has something in the place of a plugin's id that is no id",
         })
     }
@@ -90,18 +86,9 @@ pub struct Namespace {
 impl Namespace {
     /// The namespace of the plugin with this id and alias.
     pub fn new(id: &PluginId, alias: Option<&PluginId>) -> Self {
-        let own = std::iter::once(id)
-            .chain(alias)
-            .map(|name| filter(&plugin::namespace(name)));
-        let readable = [
-            coordinator::token(id),
-            coordinator::keys(),
-            everybody(coordinator::health),
-        ];
-        Self {
-            own: own.collect(),
-            readable: readable.iter().map(|text| filter(text)).collect(),
-        }
+        let own = std::iter::once(id).chain(alias).map(|name| filter(&plugin::namespace(name)));
+        let readable = [coordinator::token(id), coordinator::keys(), everybody(coordinator::health)];
+        Self { own: own.collect(), readable: readable.iter().map(|text| filter(text)).collect() }
     }
 
     /// Whether `wanted` lies in the plugin's own topics, `bigskies/plugin/{id or alias}/…`.
@@ -147,9 +134,7 @@ fn never(access: Access, wanted: &TopicFilter) -> Option<Never> {
     }
     match access {
         Access::Publish if reaches(&coordinator::all()) => Some(Never::CoordinatorTopics),
-        Access::Publish
-            if reaches(&every_plugins("health")) || reaches(&every_plugins("status")) =>
-        {
+        Access::Publish if reaches(&every_plugins("health")) || reaches(&every_plugins("status")) => {
             Some(Never::PluginHealth)
         }
         Access::Publish => None,
@@ -174,10 +159,7 @@ fn unreadable(wanted: &TopicFilter) -> Option<Never> {
     if reaches(&coordinator::tokens()) {
         return Some(Never::Tokens);
     }
-    if Coordinator::ALL
-        .into_iter()
-        .any(|c| reaches(&coordinator::internal(c)))
-    {
+    if Coordinator::ALL.into_iter().any(|c| reaches(&coordinator::internal(c))) {
         return Some(Never::Internal);
     }
     Some(Never::CoordinatorRequests)
@@ -195,14 +177,11 @@ fn every_plugins(last: &str) -> String {
 
 fn replace_level(topic: &str, index: usize) -> String {
     let levels = topic.split('/').enumerate();
-    let levels: Vec<&str> = levels
-        .map(|(at, level)| if at == index { "+" } else { level })
-        .collect();
+    let levels: Vec<&str> = levels.map(|(at, level)| if at == index { "+" } else { level }).collect();
     levels.join("/")
 }
 
 /// A filter of the framework's own.
 fn filter(text: &str) -> TopicFilter {
-    TopicFilter::parse(text)
-        .expect("the framework's own topics are filters, and so are ids in them")
+    TopicFilter::parse(text).expect("the framework's own topics are filters, and so are ids in them")
 }

@@ -20,11 +20,7 @@ pub(crate) fn clean(text: &str) -> Result<&str, &'static str> {
     };
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     if rest.is_empty() {
-        return if text == "/" {
-            Ok(text)
-        } else {
-            Err("contains an empty component")
-        };
+        return if text == "/" { Ok(text) } else { Err("contains an empty component") };
     }
     for component in rest.split('/') {
         match component {
@@ -39,16 +35,12 @@ pub(crate) fn clean(text: &str) -> Result<&str, &'static str> {
 
 /// Whether `path` is `folder` or lies below it. Both are clean.
 pub(crate) fn is_within(path: &str, folder: &str) -> bool {
-    path.strip_prefix(folder)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || folder == "/")
+    path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || folder == "/")
 }
 
 /// The first of `folders` that `path` is, lies below, or contains.
 pub(crate) fn touched<'f>(path: &str, folders: &[&'f str]) -> Option<&'f str> {
-    folders
-        .iter()
-        .copied()
-        .find(|folder| is_within(path, folder) || is_within(folder, path))
+    folders.iter().copied().find(|folder| is_within(path, folder) || is_within(folder, path))
 }
 
 #[cfg(test)]
@@ -69,14 +61,8 @@ mod tests {
             ("/a//b", Err("contains an empty component")),
             ("/a//", Err("contains an empty component")),
             ("/a/./b", Err("contains \".\"")),
-            (
-                "/a/..",
-                Err("contains \"..\", which leads out of the folder"),
-            ),
-            (
-                "/../a",
-                Err("contains \"..\", which leads out of the folder"),
-            ),
+            ("/a/..", Err("contains \"..\", which leads out of the folder")),
+            ("/../a", Err("contains \"..\", which leads out of the folder")),
             ("/a\0b", Err("contains characters that cannot be seen")),
         ] {
             assert_eq!(clean(text), want, "{text:?}");

@@ -16,9 +16,7 @@ pub enum PermissionError {
     #[error("names a resource other than system, plugin, user and telescope/{{id}}")]
     Resource,
     /// An id of a telescope that cannot stand in a topic or a scope.
-    #[error(
-        "names a telescope by an id other than 1 to 64 of A-Z a-z 0-9 . _ -, alphanumeric at both ends"
-    )]
+    #[error("names a telescope by an id other than 1 to 64 of A-Z a-z 0-9 . _ -, alphanumeric at both ends")]
     Telescope,
     /// A verb that does not exist.
     #[error("names a verb other than read, write, control and configure")]
@@ -52,9 +50,7 @@ pub enum Verb {
 }
 
 /// A permission. It is also one scope of a token (RFC 6749 section 3.3).
-#[derive(
-    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(with = "String", extend("pattern" = PATTERN))]
 pub struct Permission {
@@ -85,10 +81,7 @@ impl Permission {
             },
         };
         let verb = Verb::ALL.into_iter().find(|v| v.as_str() == verb);
-        Ok(Self {
-            resource,
-            verb: verb.ok_or(PermissionError::Verb)?,
-        })
+        Ok(Self { resource, verb: verb.ok_or(PermissionError::Verb)? })
     }
 
     /// Whether an operator has to agree. Reading needs no approval, except of users' data, which the SDK
@@ -116,9 +109,7 @@ impl Verb {
 fn is_telescope(id: &str) -> bool {
     let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
     id.len() <= 64
-        && id
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+        && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
         && edge(id.chars().next())
         && edge(id.chars().last())
 }
@@ -168,17 +159,10 @@ mod tests {
 
     #[test]
     fn permissions_are_written_as_they_are_read() {
-        for text in [
-            "system:read",
-            "plugin:control",
-            "user:write",
-            "telescope/main-1:configure",
-            "telescope/1:read",
-        ] {
-            assert_eq!(
-                Permission::parse(text).map(|p| p.to_string()).as_deref(),
-                Ok(text)
-            );
+        for text in
+            ["system:read", "plugin:control", "user:write", "telescope/main-1:configure", "telescope/1:read"]
+        {
+            assert_eq!(Permission::parse(text).map(|p| p.to_string()).as_deref(), Ok(text));
         }
     }
 
@@ -208,11 +192,7 @@ mod tests {
 
     #[test]
     fn reading_needs_no_approval_except_of_users() {
-        let needs = |text: &str| {
-            Permission::parse(text)
-                .expect("a permission")
-                .needs_approval()
-        };
+        let needs = |text: &str| Permission::parse(text).expect("a permission").needs_approval();
         assert!(!needs("system:read") && !needs("telescope/1:read"));
         assert!(needs("user:read") && needs("system:write") && needs("telescope/1:control"));
     }

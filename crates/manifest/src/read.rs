@@ -18,10 +18,7 @@ pub(crate) struct Node<'v> {
 
 impl<'v> Node<'v> {
     pub(crate) fn root(value: &'v Value) -> Self {
-        Self {
-            value,
-            at: Pointer::default(),
-        }
+        Self { value, at: Pointer::default() }
     }
 
     pub(crate) fn wrong_type(&self, found: &mut Findings, wanted: &str) {
@@ -53,20 +50,13 @@ impl<'v> Node<'v> {
         let count = text.chars().count();
         let allowed = |c: char| !is_hidden(c) || (breaks && "\n\r\t".contains(c));
         if let Some(bad) = text.chars().find(|c| !allowed(*c)) {
-            let reason = format!(
-                "contains the character U+{:04X}, which cannot be seen",
-                u32::from(bad)
-            );
+            let reason = format!("contains the character U+{:04X}, which cannot be seen", u32::from(bad));
             found.fault(&self.at, reason, "leave it out");
         } else if count > max {
             let reason = format!("has {count} characters");
             found.fault(&self.at, reason, format!("shorten it to {max}"));
         } else if text.trim().is_empty() && !breaks {
-            found.fault(
-                &self.at,
-                "is empty",
-                "write something, or leave the key out",
-            );
+            found.fault(&self.at, "is empty", "write something, or leave the key out");
         } else {
             return Some(text);
         }
@@ -83,11 +73,7 @@ impl<'v> Node<'v> {
 
     /// A whole number inside `range`; `1.0` is one too.
     pub(crate) fn whole(&self, found: &mut Findings, range: RangeInclusive<u64>) -> Option<u64> {
-        let fix = format!(
-            "write a whole number from {} to {}",
-            range.start(),
-            range.end()
-        );
+        let fix = format!("write a whole number from {} to {}", range.start(), range.end());
         let Value::Number(number) = self.value else {
             found.fault(&self.at, format!("is {}", kind(self.value)), fix);
             return None;
@@ -113,10 +99,7 @@ impl<'v> Node<'v> {
             found.fault(&self.at, reason, format!("list at most {max}"));
             return Vec::new();
         }
-        let node = |(index, value)| Node {
-            value,
-            at: self.at.index(index),
-        };
+        let node = |(index, value)| Node { value, at: self.at.index(index) };
         items.iter().enumerate().map(node).collect()
     }
 
@@ -125,11 +108,7 @@ impl<'v> Node<'v> {
             self.wrong_type(found, "an object in braces");
             return None;
         };
-        Some(Object {
-            map,
-            at: self.at.clone(),
-            known: Vec::new(),
-        })
+        Some(Object { map, at: self.at.clone(), known: Vec::new() })
     }
 }
 
@@ -146,19 +125,11 @@ impl<'v> Object<'v> {
     pub(crate) fn get(&mut self, key: &'static str) -> Option<Node<'v>> {
         self.known.push(key);
         let value = self.map.get(key).filter(|value| !value.is_null())?;
-        Some(Node {
-            value,
-            at: self.at.key(key),
-        })
+        Some(Node { value, at: self.at.key(key) })
     }
 
     /// The same, where absence is a fault; `what` completes the sentence "add …".
-    pub(crate) fn need(
-        &mut self,
-        key: &'static str,
-        what: &str,
-        found: &mut Findings,
-    ) -> Option<Node<'v>> {
+    pub(crate) fn need(&mut self, key: &'static str, what: &str, found: &mut Findings) -> Option<Node<'v>> {
         let node = self.get(key);
         if node.is_none() {
             found.fault(&self.at.key(key), "is missing", format!("add {what}"));
@@ -172,24 +143,13 @@ impl<'v> Object<'v> {
         self.map
             .iter()
             .filter(move |(key, _)| unknown(key))
-            .map(|(key, value)| {
-                (
-                    key.as_str(),
-                    Node {
-                        value,
-                        at: self.at.key(key),
-                    },
-                )
-            })
+            .map(|(key, value)| (key.as_str(), Node { value, at: self.at.key(key) }))
     }
 
     /// Warns of every key that nobody asked for.
     pub(crate) fn warn_unknown(&self, found: &mut Findings) {
         for (key, node) in self.unknown() {
-            found.warn(
-                &node.at,
-                format!("the key {} has no meaning here and is ignored", quoted(key)),
-            );
+            found.warn(&node.at, format!("the key {} has no meaning here and is ignored", quoted(key)));
         }
     }
 }
@@ -197,12 +157,9 @@ impl<'v> Object<'v> {
 /// The number when it is whole and not negative.
 pub(crate) fn whole_number(number: &serde_json::Number) -> Option<u64> {
     const LARGEST: f64 = 9_007_199_254_740_992.0; // 2^53: beyond it a double no longer counts by ones
-    let from_float = |value: f64| {
-        (value.fract() == 0.0 && (0.0..=LARGEST).contains(&value)).then_some(value as u64)
-    };
-    number
-        .as_u64()
-        .or_else(|| number.as_f64().and_then(from_float))
+    let from_float =
+        |value: f64| (value.fract() == 0.0 && (0.0..=LARGEST).contains(&value)).then_some(value as u64);
+    number.as_u64().or_else(|| number.as_f64().and_then(from_float))
 }
 
 /// Control characters, and characters that hide text or turn the direction in which it is shown.

@@ -37,13 +37,9 @@ impl Resources {
             return Self::default();
         };
         let resources = Self {
-            memory: object
-                .get("memory")
-                .and_then(|n| bytes(&n, MIN_MEMORY, found)),
+            memory: object.get("memory").and_then(|n| bytes(&n, MIN_MEMORY, found)),
             cpus: object.get("cpus").and_then(|n| cpus(&n, found)),
-            pids: object
-                .get("pids")
-                .and_then(|n| n.whole(found, 1..=MAX_PIDS)),
+            pids: object.get("pids").and_then(|n| n.whole(found, 1..=MAX_PIDS)),
             disk: object.get("disk").and_then(|n| bytes(&n, 1, found)),
         };
         object.warn_unknown(found);
@@ -63,20 +59,12 @@ fn bytes(node: &Node<'_>, min: u64, found: &mut Findings) -> Option<u64> {
     match bytes {
         None => {
             let reason = format!("{shown} is not an amount of bytes");
-            found.fault(
-                &node.at,
-                reason,
-                "write a number of bytes, or a text such as \"256m\" or \"1g\"",
-            );
+            found.fault(&node.at, reason, "write a number of bytes, or a text such as \"256m\" or \"1g\"");
             None
         }
         Some(bytes) if !(min..=MAX_BYTES).contains(&bytes) => {
             let reason = format!("{shown} is {bytes} bytes");
-            found.fault(
-                &node.at,
-                reason,
-                format!("choose {min} to {MAX_BYTES} bytes"),
-            );
+            found.fault(&node.at, reason, format!("choose {min} to {MAX_BYTES} bytes"));
             None
         }
         bytes => bytes,
@@ -86,9 +74,7 @@ fn bytes(node: &Node<'_>, min: u64, found: &mut Findings) -> Option<u64> {
 /// Docker's form: digits and b, k, m, g or t, which count by 1024, with a "b" or "ib" after it or not.
 fn parse_bytes(text: &str) -> Option<u64> {
     let text = text.to_ascii_lowercase();
-    let end = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, unit) = text.split_at(end);
     let shift = match unit {
         "" | "b" => 0,
@@ -105,13 +91,8 @@ fn cpus(node: &Node<'_>, found: &mut Findings) -> Option<f64> {
     let (shown, cpus) = match node.value {
         Value::Number(number) => (number.to_string(), number.as_f64()),
         // Compose files write it as a text.
-        Value::String(text)
-            if text.len() <= 16 && text.bytes().all(|b| b.is_ascii_digit() || b == b'.') =>
-        {
-            found.warn(
-                &node.at,
-                format!("is a text; it is taken as the number {text}"),
-            );
+        Value::String(text) if text.len() <= 16 && text.bytes().all(|b| b.is_ascii_digit() || b == b'.') => {
+            found.warn(&node.at, format!("is a text; it is taken as the number {text}"));
             (quoted(text), text.parse().ok())
         }
         _ => {
@@ -162,21 +143,9 @@ mod tests {
             Resources::read(&Node::root(&value), &mut found);
             found.counts().0
         };
-        assert_eq!(
-            faults(json!({"memory": "6m", "cpus": 0.5, "pids": 1.0, "disk": 1})),
-            0
-        );
-        assert_eq!(
-            faults(json!({"memory": "5m", "cpus": 0, "pids": 0, "disk": 0})),
-            4
-        );
-        assert_eq!(
-            faults(json!({"memory": -1, "cpus": -0.5, "pids": 1.5, "disk": []})),
-            4
-        );
-        assert_eq!(
-            faults(json!({"memory": 1e300, "cpus": "1..2", "pids": "7", "disk": "2048t"})),
-            4
-        );
+        assert_eq!(faults(json!({"memory": "6m", "cpus": 0.5, "pids": 1.0, "disk": 1})), 0);
+        assert_eq!(faults(json!({"memory": "5m", "cpus": 0, "pids": 0, "disk": 0})), 4);
+        assert_eq!(faults(json!({"memory": -1, "cpus": -0.5, "pids": 1.5, "disk": []})), 4);
+        assert_eq!(faults(json!({"memory": 1e300, "cpus": "1..2", "pids": "7", "disk": "2048t"})), 4);
     }
 }

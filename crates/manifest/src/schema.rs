@@ -14,9 +14,7 @@ use crate::manifest::Manifest;
 
 /// The schema of plugin.json.
 pub fn schema() -> Schema {
-    schemars::generate::SchemaSettings::draft2020_12()
-        .into_generator()
-        .into_root_schema_for::<Manifest>()
+    schemars::generate::SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<Manifest>()
 }
 
 // Semantic versioning 2.0.0, as the regular expression that semver.org suggests.

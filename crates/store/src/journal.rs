@@ -211,10 +211,7 @@ impl Journal {
     /// # Errors
     /// The database failed.
     pub async fn delivered(&self, id: &str) -> Result<(), sqlx::Error> {
-        sqlx::query("UPDATE requests SET delivered = 1 WHERE id = ?")
-            .bind(id)
-            .execute(&self.pool)
-            .await?;
+        sqlx::query("UPDATE requests SET delivered = 1 WHERE id = ?").bind(id).execute(&self.pool).await?;
         Ok(())
     }
 
@@ -338,8 +335,7 @@ mod tests {
         before.settle_now("k2", b"done", true, Timestamp::now()).await.expect("works");
         drop(before);
         let after = journal(&folder).await;
-        let open: Vec<String> =
-            after.unanswered().await.expect("works").into_iter().map(|r| r.id).collect();
+        let open: Vec<String> = after.unanswered().await.expect("works").into_iter().map(|r| r.id).collect();
         assert_eq!(open, ["k1"]);
         assert_eq!(after.owed().await.expect("works").len(), 1);
     }

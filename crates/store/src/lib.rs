@@ -14,7 +14,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 pub use sqlx::migrate::Migrator;
 pub use sqlx::{Error, SqliteConnection as Connection};
 
-pub use journal::{Accepted, Acceptance, Journal, Owed, Received};
+pub use journal::{Acceptance, Accepted, Journal, Owed, Received};
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
@@ -92,14 +92,10 @@ impl Store {
             return Err(OpenError::Damaged { path: path.to_owned(), found });
         }
         for migrator in [&MIGRATIONS, own] {
-            Migrator {
-                migrations: migrator.migrations.clone(),
-                ignore_missing: true,
-                ..Migrator::DEFAULT
-            }
-            .run(&pool)
-            .await
-            .map_err(|source| OpenError::Migrate { path: path.to_owned(), source })?;
+            Migrator { migrations: migrator.migrations.clone(), ignore_missing: true, ..Migrator::DEFAULT }
+                .run(&pool)
+                .await
+                .map_err(|source| OpenError::Migrate { path: path.to_owned(), source })?;
         }
         Ok(Self { pool })
     }

@@ -59,10 +59,7 @@ pub fn init(service: &'static str, filter: &str) -> Result<(), InitError> {
         .with_current_span(true)
         .with_span_list(false)
         .with_filter(parse(filter)?);
-    Registry::default()
-        .with(tracing_opentelemetry::layer().with_tracer(tracer))
-        .with(lines)
-        .try_init()?;
+    Registry::default().with(tracing_opentelemetry::layer().with_tracer(tracer)).with(lines).try_init()?;
     Ok(())
 }
 
@@ -106,8 +103,7 @@ mod tests {
     #[test]
     fn the_callers_trace_goes_on_and_a_broken_one_is_replaced() {
         let tracer = SdkTracerProvider::builder().build().tracer("test");
-        let subscriber =
-            Registry::default().with(tracing_opentelemetry::layer().with_tracer(tracer));
+        let subscriber = Registry::default().with(tracing_opentelemetry::layer().with_tracer(tracer));
         tracing::subscriber::with_default(subscriber, || {
             let id = "0af7651916cd43dd8448eb211c80319c";
             let span = tracing::info_span!("handler", trace_id = tracing::field::Empty);

@@ -50,10 +50,7 @@ impl BrokerOptions {
     /// # Panics
     ///
     /// When it cannot be found or does not start: the message says what to run, or shows its log.
-    #[expect(
-        clippy::unused_async,
-        reason = "starting is waiting, whatever it waits on today"
-    )]
+    #[expect(clippy::unused_async, reason = "starting is waiting, whatever it waits on today")]
     pub async fn start(self) -> Broker {
         Broker::new(self)
     }
@@ -89,10 +86,7 @@ impl Broker {
     /// ([`crate::Identities`] makes some). Nobody gets in without a login.
     #[must_use]
     pub fn with_identities(identities: Value) -> BrokerOptions {
-        BrokerOptions {
-            identities: Some(identities),
-            ..BrokerOptions::default()
-        }
+        BrokerOptions { identities: Some(identities), ..BrokerOptions::default() }
     }
 
     /// Starts a broker that lets everybody do everything.
@@ -106,12 +100,7 @@ impl Broker {
 
     fn new(options: BrokerOptions) -> Self {
         let folder = TempDir::with_prefix("broker-").expect("a temporary folder");
-        let mut broker = Self {
-            process: None,
-            folder,
-            port: 0,
-            options,
-        };
+        let mut broker = Self { process: None, folder, port: 0, options };
         broker.fresh_data();
         let mut last = String::new();
         for _ in 0..ATTEMPTS {
@@ -181,14 +170,8 @@ impl Broker {
     }
 
     fn signal(&self, name: &str) {
-        let sent = self
-            .process
-            .as_ref()
-            .is_some_and(|process| process.signal(name));
-        assert!(
-            sent,
-            "the broker does not run and cannot get the signal {name}"
-        );
+        let sent = self.process.as_ref().is_some_and(|process| process.signal(name));
+        assert!(sent, "the broker does not run and cannot get the signal {name}");
     }
 
     /// Stops the broker in good order: it saves sessions and retained messages.
@@ -204,10 +187,7 @@ impl Broker {
     /// # Panics
     ///
     /// When it does not start.
-    #[expect(
-        clippy::unused_async,
-        reason = "starting is waiting, whatever it waits on today"
-    )]
+    #[expect(clippy::unused_async, reason = "starting is waiting, whatever it waits on today")]
     pub async fn restart(&mut self) {
         self.stop();
         self.relaunch();
@@ -219,10 +199,7 @@ impl Broker {
     /// # Panics
     ///
     /// When it does not start.
-    #[expect(
-        clippy::unused_async,
-        reason = "starting is waiting, whatever it waits on today"
-    )]
+    #[expect(clippy::unused_async, reason = "starting is waiting, whatever it waits on today")]
     pub async fn restart_with_fresh_data(&mut self) {
         self.kill9();
         self.fresh_data();
@@ -284,10 +261,9 @@ impl Broker {
             lines.push(format!("plugin_opt_config_file {}", file.display()));
         }
         if let Some(certificate) = &self.options.certificate {
-            for (option, name, content) in [
-                ("certfile", "certificate.pem", &certificate.pem),
-                ("keyfile", "key.pem", &certificate.key),
-            ] {
+            for (option, name, content) in
+                [("certfile", "certificate.pem", &certificate.pem), ("keyfile", "key.pem", &certificate.key)]
+            {
                 let file = self.folder.path().join(name);
                 fs::write(&file, content)?;
                 lines.push(format!("{option} {}", file.display()));
@@ -308,10 +284,8 @@ impl Broker {
 
 /// Where the program and all that it needs lie: the checkout's own copy of a known version.
 fn root() -> PathBuf {
-    env::var_os(ROOT_VARIABLE).map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.cache/broker-root"),
-        PathBuf::from,
-    )
+    env::var_os(ROOT_VARIABLE)
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.cache/broker-root"), PathBuf::from)
 }
 
 fn installation(root: PathBuf) -> (PathBuf, PathBuf) {

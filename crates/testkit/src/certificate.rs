@@ -13,9 +13,6 @@ impl Certificate {
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
         let made = rcgen::generate_simple_self_signed(names)
             .unwrap_or_else(|error| panic!("no certificate can be made: {error}"));
-        Self {
-            pem: made.cert.pem(),
-            key: made.signing_key.serialize_pem(),
-        }
+        Self { pem: made.cert.pem(), key: made.signing_key.serialize_pem() }
     }
 }

@@ -166,14 +166,7 @@ pub struct Client {
 impl Client {
     /// An anonymous MQTT 5 client with a clean session, to be connected.
     pub fn at(port: u16, id: impl Into<String>) -> ClientOptions {
-        ClientOptions {
-            port,
-            login: None,
-            id: id.into(),
-            version: Version::V5,
-            clean: true,
-            will: None,
-        }
+        ClientOptions { port, login: None, id: id.into(), version: Version::V5, clean: true, will: None }
     }
 
     /// Connects with a login.
@@ -210,13 +203,8 @@ impl Client {
         qos: u8,
         retain: bool,
     ) -> Result<u8, Refusal> {
-        let message = Publish {
-            topic: topic.to_owned(),
-            payload: payload.into(),
-            qos,
-            retain,
-            ..Publish::default()
-        };
+        let message =
+            Publish { topic: topic.to_owned(), payload: payload.into(), qos, retain, ..Publish::default() };
         self.send(message).await
     }
 

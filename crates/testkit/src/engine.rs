@@ -18,24 +18,14 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub fn engine() -> PathBuf {
     let socket = env::var("BIGSKIES_ENGINE_SOCKET")
         .ok()
-        .or_else(|| {
-            Some(
-                env::var("DOCKER_HOST")
-                    .ok()?
-                    .strip_prefix("unix://")?
-                    .to_owned(),
-            )
-        })
+        .or_else(|| Some(env::var("DOCKER_HOST").ok()?.strip_prefix("unix://")?.to_owned()))
         .unwrap_or_else(|| "/var/run/docker.sock".to_owned());
     answering(PathBuf::from(socket))
 }
 
 fn answering(socket: PathBuf) -> PathBuf {
     if let Err(why) = ping(&socket) {
-        panic!(
-            "no container engine answers at {} ({why}); run `deploy/engine.sh start`",
-            socket.display()
-        );
+        panic!("no container engine answers at {} ({why}); run `deploy/engine.sh start`", socket.display());
     }
     socket
 }
@@ -45,9 +35,7 @@ fn ping(socket: &Path) -> Result<(), String> {
     let mut stream = UnixStream::connect(socket).map_err(text)?;
     stream.set_read_timeout(Some(PATIENCE)).map_err(text)?;
     stream.set_write_timeout(Some(PATIENCE)).map_err(text)?;
-    stream
-        .write_all(b"GET /_ping HTTP/1.0\r\nHost: engine\r\n\r\n")
-        .map_err(text)?;
+    stream.write_all(b"GET /_ping HTTP/1.0\r\nHost: engine\r\n\r\n").map_err(text)?;
     let mut status = [0; 12];
     stream.read_exact(&mut status).map_err(text)?;
     if status.ends_with(b" 200") {

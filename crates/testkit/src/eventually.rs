@@ -31,10 +31,7 @@ where
                 Ok(Err(state)) => last = state.to_string(),
                 Err(_elapsed) => {}
             }
-            assert!(
-                Instant::now() < end,
-                "{place}: not within {deadline:?}; last state: {last}"
-            );
+            assert!(Instant::now() < end, "{place}: not within {deadline:?}; last state: {last}");
             sleep(INTERVAL).await;
         }
     }
@@ -58,9 +55,6 @@ mod tests {
     #[tokio::test]
     #[should_panic(expected = "last state: still red")]
     async fn it_tells_the_last_state_when_it_gives_up() {
-        eventually(Duration::from_millis(30), || async {
-            Err::<(), _>("still red")
-        })
-        .await;
+        eventually(Duration::from_millis(30), || async { Err::<(), _>("still red") }).await;
     }
 }

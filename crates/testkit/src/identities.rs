@@ -25,19 +25,9 @@ impl Identities {
 
     /// Adds a login that may publish to, and subscribe to and receive, what matches these filters.
     #[must_use]
-    pub fn login(
-        mut self,
-        name: &str,
-        password: &str,
-        publish: &[&str],
-        subscribe: &[&str],
-    ) -> Self {
-        let allow =
-            |kind: &str, filter: &&str| json!({"acltype": kind, "topic": filter, "allow": true});
-        let mut acls: Vec<Value> = publish
-            .iter()
-            .map(|f| allow("publishClientSend", f))
-            .collect();
+    pub fn login(mut self, name: &str, password: &str, publish: &[&str], subscribe: &[&str]) -> Self {
+        let allow = |kind: &str, filter: &&str| json!({"acltype": kind, "topic": filter, "allow": true});
+        let mut acls: Vec<Value> = publish.iter().map(|f| allow("publishClientSend", f)).collect();
         for filter in subscribe {
             acls.push(allow("subscribePattern", filter));
             acls.push(allow("publishClientReceive", filter));

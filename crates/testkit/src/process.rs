@@ -38,11 +38,7 @@ impl Process {
             .stderr(errors)
             .spawn()
             .map_err(|e| format!("cannot run {name}: {e}"))?;
-        let mut process = Self {
-            child,
-            name,
-            log: log.to_owned(),
-        };
+        let mut process = Self { child, name, log: log.to_owned() };
         process.wait_for_port(port)?;
         Ok(process)
     }
@@ -53,11 +49,7 @@ impl Process {
         loop {
             // First, so that a stranger on the port is not taken for a program that has ended.
             if let Ok(Some(status)) = self.child.try_wait() {
-                return Err(format!(
-                    "{} ended with {status}; its log:\n{}",
-                    self.name,
-                    self.tail()
-                ));
+                return Err(format!("{} ended with {status}; its log:\n{}", self.name, self.tail()));
             }
             if TcpStream::connect_timeout(&address, PATIENCE).is_ok() {
                 return Ok(());
@@ -65,10 +57,7 @@ impl Process {
             if Instant::now() > end {
                 self.kill();
                 let log = self.tail();
-                return Err(format!(
-                    "{} does not listen on port {port}; its log:\n{log}",
-                    self.name
-                ));
+                return Err(format!("{} does not listen on port {port}; its log:\n{log}", self.name));
             }
             sleep(INTERVAL);
         }
@@ -124,8 +113,5 @@ impl Drop for Process {
 /// who starts something there must be ready to try another one.
 pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port on loopback");
-    listener
-        .local_addr()
-        .expect("a bound socket has an address")
-        .port()
+    listener.local_addr().expect("a bound socket has an address").port()
 }

@@ -40,10 +40,7 @@ impl Registry {
         Self::start(Some((user, password))).await
     }
 
-    #[expect(
-        clippy::unused_async,
-        reason = "starting is waiting, whatever it waits on today"
-    )]
+    #[expect(clippy::unused_async, reason = "starting is waiting, whatever it waits on today")]
     async fn start(login: Option<(&str, &str)>) -> Self {
         let mut last = String::new();
         for _ in 0..ATTEMPTS {
@@ -52,9 +49,7 @@ impl Registry {
                 Err(error) => last = error,
             }
         }
-        panic!(
-            "no registry to test with: {last}; install one with `apt-get install docker-registry`"
-        );
+        panic!("no registry to test with: {last}; install one with `apt-get install docker-registry`");
     }
 
     /// `127.0.0.1:PORT`, as image references begin with it.
@@ -86,20 +81,13 @@ impl Registry {
             // The registry knows the name of the algorithm's revision that htpasswd writes.
             let hash = hash.replacen("$2b$", "$2y$", 1);
             fs::write(&file, format!("{user}:{hash}\n")).map_err(|e| e.to_string())?;
-            configuration += &format!(
-                "auth: {{htpasswd: {{realm: testkit, path: {}}}}}\n",
-                file.display()
-            );
+            configuration += &format!("auth: {{htpasswd: {{realm: testkit, path: {}}}}}\n", file.display());
         }
         let file = path.join("registry.yml");
         fs::write(&file, configuration).map_err(|e| e.to_string())?;
         let mut command = Command::new(PROGRAM);
         command.arg("serve").arg(file);
         let process = Process::start(command, &path.join("registry.log"), port)?;
-        Ok(Self {
-            process,
-            port,
-            _folder: folder,
-        })
+        Ok(Self { process, port, _folder: folder })
     }
 }

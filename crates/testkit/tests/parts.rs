@@ -16,14 +16,9 @@ async fn clients_of_both_versions_learn_what_the_broker_allows() {
     let broker = Broker::with_identities(identities.build()).await;
     for version in VERSIONS {
         let wrong = Client::connect(broker.port(), ("u", "wrong"), "c", version).await;
-        assert!(
-            wrong.expect_err("refused").0.contains("NotAuthorized"),
-            "{version:?}"
-        );
+        assert!(wrong.expect_err("refused").0.contains("NotAuthorized"), "{version:?}");
 
-        let mut client = Client::connect(broker.port(), ("u", "p"), "c", version)
-            .await
-            .expect("in");
+        let mut client = Client::connect(broker.port(), ("u", "p"), "c", version).await.expect("in");
         client.subscribe("b").await.expect_err("refused");
         client.subscribe("a/b").await.expect("granted");
         assert_eq!(client.publish("a/b", "x", 1, false).await, Ok(0));
@@ -43,22 +38,11 @@ async fn a_dropped_client_leaves_its_will_and_a_polite_one_does_not() {
     let mut observer = Client::at(broker.port(), "o").connect().await.expect("in");
     observer.subscribe("will").await.expect("granted");
     for version in VERSIONS {
-        let options = Client::at(broker.port(), "c")
-            .version(version)
-            .will("will", "died");
-        options
-            .clone()
-            .connect()
-            .await
-            .expect("in")
-            .disconnect()
-            .await;
+        let options = Client::at(broker.port(), "c").version(version).will("will", "died");
+        options.clone().connect().await.expect("in").disconnect().await;
         assert!(observer.recv(MOMENT).await.is_none());
         drop(options.connect().await.expect("in"));
-        assert_eq!(
-            observer.recv(PATIENCE).await.expect("the will").text(),
-            "died"
-        );
+        assert_eq!(observer.recv(PATIENCE).await.expect("the will").text(), "died");
     }
 }
 
@@ -66,9 +50,7 @@ async fn a_dropped_client_leaves_its_will_and_a_polite_one_does_not() {
 async fn a_durable_session_can_be_taken_over_and_survives_a_restart_but_not_fresh_data() {
     let mut broker = Broker::start().await;
     for version in VERSIONS {
-        let options = Client::at(broker.port(), format!("{version:?}"))
-            .version(version)
-            .durable();
+        let options = Client::at(broker.port(), format!("{version:?}")).version(version).durable();
         let mut first = options.clone().connect().await.expect("in");
         assert!(!first.session_present());
         first.subscribe("a").await.expect("granted");
@@ -85,21 +67,11 @@ async fn a_durable_session_can_be_taken_over_and_survives_a_restart_but_not_fres
         };
         assert_eq!(second.send(message).await, Ok(0));
         let got = second.recv(PATIENCE).await.expect("a message");
-        assert_eq!(
-            got.user_properties.len(),
-            usize::from(version == Version::V5)
-        );
+        assert_eq!(got.user_properties.len(), usize::from(version == Version::V5));
         second.disconnect().await;
 
         broker.restart().await;
-        assert!(
-            options
-                .clone()
-                .connect()
-                .await
-                .expect("in")
-                .session_present()
-        );
+        assert!(options.clone().connect().await.expect("in").session_present());
         broker.restart_with_fresh_data().await;
         assert!(!options.connect().await.expect("in").session_present());
     }
@@ -111,19 +83,12 @@ async fn a_killed_broker_is_gone_and_comes_back_on_its_port() {
     let mut client = Client::at(broker.port(), "c").connect().await.expect("in");
     broker.kill9();
     client.ended().await.expect("an end");
-    Client::at(broker.port(), "c")
-        .connect()
-        .await
-        .expect_err("nobody listens");
+    Client::at(broker.port(), "c").connect().await.expect_err("nobody listens");
     broker.restart().await;
     Client::at(broker.port(), "c").connect().await.expect("in");
     eventually(PATIENCE, || async {
         let log = broker.log();
-        if log.contains(" as c ") {
-            Ok(())
-        } else {
-            Err(log)
-        }
+        if log.contains(" as c ") { Ok(()) } else { Err(log) }
     })
     .await;
 }
@@ -140,11 +105,7 @@ fn status_of(address: &str, authorization: &str) -> String {
 #[tokio::test]
 async fn a_registry_asks_for_its_login_or_for_none() {
     let open = Registry::open().await;
-    assert!(
-        status_of(&open.address(), "").contains("200"),
-        "{}",
-        open.log()
-    );
+    assert!(status_of(&open.address(), "").contains("200"), "{}", open.log());
     let closed = Registry::with_login("u", "p").await;
     assert!(status_of(&closed.address(), "").contains("401"));
     // u:p

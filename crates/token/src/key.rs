@@ -8,9 +8,7 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use envelope::payload::token::{
-    Claims, Curve, Jwk, KeyAlgorithm, KeyState, KeyType, KeyUse, Token,
-};
+use envelope::payload::token::{Claims, Curve, Jwk, KeyAlgorithm, KeyState, KeyType, KeyUse, Token};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 
 use crate::TYPE;
@@ -64,17 +62,11 @@ impl SigningKey {
 
     /// Loads the key from its PKCS#8 form (RFC 5958, RFC 8410).
     pub fn from_pkcs8(bytes: &[u8]) -> Result<Self, KeyError> {
-        let pair = Ed25519KeyPair::from_pkcs8(bytes).map_err(|reason| KeyError::Decode {
-            bytes: bytes.len(),
-            reason: reason.to_string(),
-        })?;
+        let pair = Ed25519KeyPair::from_pkcs8(bytes)
+            .map_err(|reason| KeyError::Decode { bytes: bytes.len(), reason: reason.to_string() })?;
         let x = URL_SAFE_NO_PAD.encode(pair.public_key().as_ref());
         let kid = thumbprint(&x);
-        Ok(Self {
-            private: EncodingKey::from_ed_der(bytes),
-            x,
-            kid,
-        })
+        Ok(Self { private: EncodingKey::from_ed_der(bytes), x, kid })
     }
 
     /// The key in its PKCS#8 form, as [`SigningKey::from_pkcs8`] takes it. A secret: it belongs in
@@ -106,35 +98,26 @@ impl SigningKey {
         let mut header = Header::new(Algorithm::EdDSA);
         header.typ = Some(TYPE.to_owned());
         header.kid = Some(self.kid.clone());
-        jsonwebtoken::encode(&header, claims, &self.private)
-            .map(Token::new)
-            .map_err(|source| SignError {
-                sub: claims.sub.clone(),
-                kid: self.kid.clone(),
-                source,
-            })
+        jsonwebtoken::encode(&header, claims, &self.private).map(Token::new).map_err(|source| SignError {
+            sub: claims.sub.clone(),
+            kid: self.kid.clone(),
+            source,
+        })
     }
 
     /// Signs any two JSON texts, so that a test can forge what [`SigningKey::sign`] would never say.
     #[cfg(test)]
     pub(crate) fn forge(&self, header: &str, claims: &str) -> String {
-        let message = format!(
-            "{}.{}",
-            URL_SAFE_NO_PAD.encode(header),
-            URL_SAFE_NO_PAD.encode(claims)
-        );
-        let signature =
-            jsonwebtoken::crypto::sign(message.as_bytes(), &self.private, Algorithm::EdDSA)
-                .expect("an Ed25519 key signs any bytes");
+        let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+        let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &self.private, Algorithm::EdDSA)
+            .expect("an Ed25519 key signs any bytes");
         format!("{message}.{signature}")
     }
 }
 
 impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SigningKey")
-            .field("kid", &self.kid)
-            .finish_non_exhaustive()
+        f.debug_struct("SigningKey").field("kid", &self.kid).finish_non_exhaustive()
     }
 }
 
@@ -159,10 +142,7 @@ mod tests {
     fn a_key_survives_its_own_bytes() {
         let key = SigningKey::generate().expect("random source");
         let again = SigningKey::from_pkcs8(key.as_pkcs8()).expect("its own form");
-        assert_eq!(
-            again.public_jwk(KeyState::Active),
-            key.public_jwk(KeyState::Active)
-        );
+        assert_eq!(again.public_jwk(KeyState::Active), key.public_jwk(KeyState::Active));
     }
 
     #[test]
@@ -181,9 +161,6 @@ mod tests {
     #[test]
     fn a_key_shows_its_name_and_nothing_else() {
         let key = SigningKey::generate().expect("random source");
-        assert_eq!(
-            format!("{key:?}"),
-            format!("SigningKey {{ kid: {:?}, .. }}", key.kid())
-        );
+        assert_eq!(format!("{key:?}"), format!("SigningKey {{ kid: {:?}, .. }}", key.kid()));
     }
 }

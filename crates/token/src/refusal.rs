@@ -138,9 +138,7 @@ pub enum Refusal {
     #[error("the token's audience is not {want:?} alone", want = crate::AUDIENCE)]
     Audience,
     /// Speaks for another than the one who sent it.
-    #[error(
-        "the token speaks for {found:?}, not for {want:?}; a plugin can use its own token only"
-    )]
+    #[error("the token speaks for {found:?}, not for {want:?}; a plugin can use its own token only")]
     Subject {
         /// What `sub` says.
         found: String,

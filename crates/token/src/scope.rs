@@ -54,9 +54,7 @@ pub enum ScopeError {
     #[error("permission {0:?} has no verb; write it as resource:verb, for example \"system:read\"")]
     NoVerb(String),
     /// A resource that does not exist.
-    #[error(
-        "permission {0:?} names an unknown resource; use system, plugin, user or telescope/{{id}}"
-    )]
+    #[error("permission {0:?} names an unknown resource; use system, plugin, user or telescope/{{id}}")]
     Resource(String),
     /// A verb that does not exist.
     #[error("permission {0:?} names an unknown verb; use read, write, control or configure")]
@@ -77,9 +75,8 @@ impl FromStr for Permission {
     type Err = ScopeError;
 
     fn from_str(text: &str) -> Result<Self, ScopeError> {
-        let (resource, verb) = text
-            .rsplit_once(':')
-            .ok_or_else(|| ScopeError::NoVerb(crate::refusal::excerpt(text)))?;
+        let (resource, verb) =
+            text.rsplit_once(':').ok_or_else(|| ScopeError::NoVerb(crate::refusal::excerpt(text)))?;
         let shown = || crate::refusal::excerpt(text);
         let resource = match resource {
             "system" => Resource::System,
@@ -125,10 +122,7 @@ pub struct Scope(BTreeSet<Permission>);
 impl Scope {
     /// Reads permissions, one each, as a manifest and an issue request list them; repeats are one.
     pub fn parse<'a>(permissions: impl IntoIterator<Item = &'a str>) -> Result<Self, ScopeError> {
-        let set = permissions
-            .into_iter()
-            .map(str::parse)
-            .collect::<Result<BTreeSet<Permission>, _>>()?;
+        let set = permissions.into_iter().map(str::parse).collect::<Result<BTreeSet<Permission>, _>>()?;
         match set.len() {
             most if most > MAX_PERMISSIONS => Err(ScopeError::TooMany(most)),
             _ => Ok(Self(set)),
@@ -137,13 +131,7 @@ impl Scope {
 
     /// What verified claims grant. Permissions that this version does not know grant nothing.
     pub fn granted(claims: &Claims) -> Self {
-        Self(
-            claims
-                .scope
-                .split(' ')
-                .filter_map(|permission| permission.parse().ok())
-                .collect(),
-        )
+        Self(claims.scope.split(' ').filter_map(|permission| permission.parse().ok()).collect())
     }
 
     /// Whether `permission` is granted: literally, or because every plugin has it.
@@ -170,10 +158,7 @@ impl fmt::Display for Scope {
 
 /// 1 to 64 of `A-Z a-z 0-9 . _ -`: the id becomes a level of a topic.
 fn is_telescope_id(id: &str) -> bool {
-    (1..=64).contains(&id.len())
-        && id
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+    (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
 }
 
 #[cfg(test)]
@@ -188,13 +173,9 @@ mod tests {
 
     #[test]
     fn permissions_of_the_design_are_read_and_written_alike() {
-        for text in [
-            "system:read",
-            "plugin:control",
-            "telescope/dome-1:control",
-            "user:read",
-            "system:configure",
-        ] {
+        for text in
+            ["system:read", "plugin:control", "telescope/dome-1:control", "user:read", "system:configure"]
+        {
             assert_eq!(permission(text).to_string(), text);
         }
     }
@@ -212,22 +193,13 @@ mod tests {
             "SYSTEM:read",
             &long,
         ] {
-            assert!(
-                matches!(text.parse::<Permission>(), Err(ScopeError::Resource(_))),
-                "{text}"
-            );
+            assert!(matches!(text.parse::<Permission>(), Err(ScopeError::Resource(_))), "{text}");
         }
         for text in ["system:", "system:Read", "system:read ", "system:*"] {
-            assert!(
-                matches!(text.parse::<Permission>(), Err(ScopeError::Verb(_))),
-                "{text}"
-            );
+            assert!(matches!(text.parse::<Permission>(), Err(ScopeError::Verb(_))), "{text}");
         }
         for text in ["", "system", "read"] {
-            assert!(
-                matches!(text.parse::<Permission>(), Err(ScopeError::NoVerb(_))),
-                "{text}"
-            );
+            assert!(matches!(text.parse::<Permission>(), Err(ScopeError::NoVerb(_))), "{text}");
         }
     }
 
@@ -251,21 +223,14 @@ mod tests {
     fn only_system_data_is_readable_without_a_grant() {
         let nothing = Scope::default();
         assert!(nothing.covers(&permission("system:read")));
-        for text in [
-            "user:read",
-            "plugin:read",
-            "telescope/a:read",
-            "system:write",
-        ] {
+        for text in ["user:read", "plugin:read", "telescope/a:read", "system:write"] {
             assert!(!nothing.covers(&permission(text)), "{text}");
         }
     }
 
     #[test]
     fn too_many_permissions_are_refused_and_repeats_are_one() {
-        let many: Vec<String> = (0..=MAX_PERMISSIONS)
-            .map(|n| format!("telescope/{n}:read"))
-            .collect();
+        let many: Vec<String> = (0..=MAX_PERMISSIONS).map(|n| format!("telescope/{n}:read")).collect();
         assert_eq!(
             Scope::parse(many.iter().map(String::as_str)),
             Err(ScopeError::TooMany(MAX_PERMISSIONS + 1))

@@ -22,9 +22,7 @@ pub(crate) enum Fault {
 pub(crate) fn object(bytes: &[u8]) -> Result<Map<String, Value>, Fault> {
     let duplicate = RefCell::new(None);
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let value = Strict(&duplicate)
-        .deserialize(&mut reader)
-        .and_then(|value| reader.end().map(|()| value));
+    let value = Strict(&duplicate).deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
     if let Some(name) = duplicate.into_inner() {
         return Err(Fault::Duplicate(name));
     }
@@ -114,28 +112,14 @@ mod tests {
             (r#"{"x":[0,{"c":1,"\u0063":2}]}"#, "c"),
         ];
         for (text, name) in cases {
-            assert_eq!(
-                object(text.as_bytes()),
-                Err(Fault::Duplicate(name.to_owned())),
-                "{text}"
-            );
+            assert_eq!(object(text.as_bytes()), Err(Fault::Duplicate(name.to_owned())), "{text}");
         }
     }
 
     #[test]
     fn what_is_not_one_object_is_malformed() {
         let deep = format!("{}1{}", r#"{"a":"#.repeat(500), "}".repeat(500));
-        for text in [
-            "",
-            "1",
-            "[]",
-            "null",
-            "{",
-            "{}{}",
-            "{\"a\":\"\u{1}\"}",
-            "\u{feff}{}",
-            deep.as_str(),
-        ] {
+        for text in ["", "1", "[]", "null", "{", "{}{}", "{\"a\":\"\u{1}\"}", "\u{feff}{}", deep.as_str()] {
             assert_eq!(object(text.as_bytes()), Err(Fault::Malformed), "{text:?}");
         }
         assert_eq!(object(b"{\"a\":\"\xff\"}"), Err(Fault::Malformed));

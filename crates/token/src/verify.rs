@@ -91,18 +91,10 @@ impl Verifier {
             match public_key(jwk) {
                 Err(fault) => faults.push(fault),
                 Ok(_) if keys.contains_key(&jwk.kid) => {
-                    faults.push(KeyFault::Repeated {
-                        kid: jwk.kid.clone(),
-                    });
+                    faults.push(KeyFault::Repeated { kid: jwk.kid.clone() });
                 }
                 Ok(public) => {
-                    keys.insert(
-                        jwk.kid.clone(),
-                        Key {
-                            public,
-                            state: jwk.state,
-                        },
-                    );
+                    keys.insert(jwk.kid.clone(), Key { public, state: jwk.state });
                 }
             }
         }
@@ -139,13 +131,8 @@ impl Verifier {
 
     fn decide(&self, token: &str, plugin: Option<&PluginId>, now: i64) -> Result<Claims, Refusal> {
         let known = self.known();
-        let keys = known
-            .keys
-            .as_ref()
-            .ok_or(Refusal::NotReady { what: "keys" })?;
-        let revoked = known.revoked.as_ref().ok_or(Refusal::NotReady {
-            what: "revocations",
-        })?;
+        let keys = known.keys.as_ref().ok_or(Refusal::NotReady { what: "keys" })?;
+        let revoked = known.revoked.as_ref().ok_or(Refusal::NotReady { what: "revocations" })?;
 
         if token.len() > MAX_BYTES {
             return Err(Refusal::TooLarge { bytes: token.len() });
@@ -160,20 +147,13 @@ impl Verifier {
         decode(signature, Part::Signature)?;
 
         let kid = header::kid(&object(&header, Part::Header)?)?;
-        let key = keys
-            .get(&kid)
-            .ok_or_else(|| Refusal::UnknownKey { kid: excerpt(&kid) })?;
+        let key = keys.get(&kid).ok_or_else(|| Refusal::UnknownKey { kid: excerpt(&kid) })?;
         match key.state {
             KeyState::Next | KeyState::Active | KeyState::Retiring => {}
             KeyState::Unknown => return Err(Refusal::KeyState { kid }),
         }
         // A key is only ever used with the one algorithm, whatever the header says (RFC 8725, 3.1).
-        match jsonwebtoken::crypto::verify(
-            signature,
-            message.as_bytes(),
-            &key.public,
-            Algorithm::EdDSA,
-        ) {
+        match jsonwebtoken::crypto::verify(signature, message.as_bytes(), &key.public, Algorithm::EdDSA) {
             Ok(true) => {}
             Ok(false) | Err(_) => return Err(Refusal::Signature),
         }
@@ -185,9 +165,7 @@ impl Verifier {
             return Err(Refusal::RevokedSid { sid: claims.sid });
         }
         if revoked.jtis.contains(&claims.jti) {
-            return Err(Refusal::RevokedJti {
-                jti: excerpt(&claims.jti),
-            });
+            return Err(Refusal::RevokedJti { jti: excerpt(&claims.jti) });
         }
         Ok(claims)
     }
@@ -209,43 +187,31 @@ impl fmt::Debug for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let known = self.known();
         let kids: Option<Vec<_>> = known.keys.as_ref().map(|keys| keys.keys().collect());
-        f.debug_struct("Verifier")
-            .field("kids", &kids)
-            .finish_non_exhaustive()
+        f.debug_struct("Verifier").field("kids", &kids).finish_non_exhaustive()
     }
 }
 
 fn public_key(jwk: &Jwk) -> Result<DecodingKey, KeyFault> {
-    let fault = || KeyFault::Encoding {
-        kid: excerpt(&jwk.kid),
-    };
+    let fault = || KeyFault::Encoding { kid: excerpt(&jwk.kid) };
     let bytes = URL_SAFE_NO_PAD.decode(&jwk.x).map_err(|_| fault())?;
     if bytes.len() != 32 {
         return Err(fault());
     }
     let thumbprint = thumbprint(&jwk.x);
     if thumbprint != jwk.kid {
-        return Err(KeyFault::Thumbprint {
-            kid: excerpt(&jwk.kid),
-            thumbprint,
-        });
+        return Err(KeyFault::Thumbprint { kid: excerpt(&jwk.kid), thumbprint });
     }
     Ok(DecodingKey::from_ed_der(&bytes))
 }
 
 fn decode(text: &str, part: Part) -> Result<Vec<u8>, Refusal> {
-    URL_SAFE_NO_PAD
-        .decode(text)
-        .map_err(|_| Refusal::Encoding { part })
+    URL_SAFE_NO_PAD.decode(text).map_err(|_| Refusal::Encoding { part })
 }
 
 fn object(bytes: &[u8], part: Part) -> Result<serde_json::Map<String, serde_json::Value>, Refusal> {
     strict::object(bytes).map_err(|fault| match fault {
         Fault::Malformed => Refusal::Malformed { part },
-        Fault::Duplicate(name) => Refusal::Duplicate {
-            part,
-            name: excerpt(&name),
-        },
+        Fault::Duplicate(name) => Refusal::Duplicate { part, name: excerpt(&name) },
     })
 }
 

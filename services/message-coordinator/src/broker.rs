@@ -6,7 +6,7 @@ mod session;
 use std::fmt;
 use std::str::FromStr;
 
-pub use observe::{Observed, ObserveError, everything, only};
+pub use observe::{ObserveError, Observed, everything, only};
 pub use session::{Admin, AdminError};
 
 /// The version of Mosquitto.

@@ -6,11 +6,11 @@ use acl::compile::{PluginRoles, compile};
 use acl::dynsec::{DefaultAccess, Role, RoleRef};
 use acl::fixed;
 use envelope::PluginId;
-use envelope::payload::spec::{AclOutcome, Presence, Spec};
+use envelope::payload::spec::{Presence, Spec};
 use envelope::principal::plugin_login;
 
 use crate::logins::Logins;
-use crate::specs::Specs;
+use crate::specs::{Known, Specs};
 
 /// The roles that a spec asks for, or why it cannot have them, one sentence each.
 pub type Verdict = Result<PluginRoles, Vec<String>>;
@@ -82,7 +82,7 @@ impl Desired {
             fixed_logins: fixed::logins(),
             plugins: ids
                 .into_iter()
-                .map(|id| (id.clone(), wanted(id, specs, logins, verdicts, false)))
+                .map(|id| (id.clone(), wanted(id, specs, logins, verdicts.get(id), false)))
                 .collect(),
         }
     }
@@ -92,27 +92,19 @@ impl Desired {
         id: &PluginId,
         specs: &Specs,
         logins: &Logins,
-        verdicts: &BTreeMap<PluginId, Verdict>,
+        verdict: Option<&Verdict>,
         fresh: bool,
     ) -> Self {
-        let plugins = [(id.clone(), wanted(id, specs, logins, verdicts, fresh))].into();
+        let plugins = [(id.clone(), wanted(id, specs, logins, verdict, fresh))].into();
         Self { plugins, ..Self::default() }
     }
 }
 
-fn wanted(
-    id: &PluginId,
-    specs: &Specs,
-    logins: &Logins,
-    verdicts: &BTreeMap<PluginId, Verdict>,
-    fresh: bool,
-) -> Wanted {
-    let standing = match (specs.get(id), verdicts.get(id)) {
+fn wanted(id: &PluginId, specs: &Specs, logins: &Logins, verdict: Option<&Verdict>, fresh: bool) -> Wanted {
+    let standing = match (specs.get(id), verdict) {
         (Some(known), _) if known.spec.presence == Presence::Absent => Standing::Absent,
         (Some(known), Some(Ok(roles))) => {
-            let settled =
-                matches!(&known.status, Some(s) if matches!(s.outcome, AclOutcome::Applied { .. }));
-            Standing::Present { roles: Box::new(roles.clone()), settled }
+            Standing::Present { roles: Box::new(roles.clone()), settled: known.is_applied() }
         }
         (Some(_), _) => Standing::Refused,
         (None, _) => Standing::Unknown,
@@ -142,38 +134,47 @@ fn wanted(
     Wanted { standing, roles, login }
 }
 
-/// What becomes of each spec that is not `absent`. Two plugins never share an id or alias: who was
-/// acknowledged before keeps the name.
+/// What becomes of each spec that is not `absent`.
 pub fn judge(specs: &Specs) -> BTreeMap<PluginId, Verdict> {
-    let present = specs.values().filter(|known| known.spec.presence == Presence::Present);
-    let (applied, other): (Vec<_>, Vec<_>) = present.partition(|known| {
-        known.status.as_ref().is_some_and(|s| matches!(s.outcome, AclOutcome::Applied { .. }))
-    });
-    let mut names: BTreeMap<&PluginId, &PluginId> = BTreeMap::new();
-    let mut verdicts = BTreeMap::new();
-    for known in applied.into_iter().chain(other) {
-        let spec = &known.spec;
-        let verdict = match taken(spec, &names) {
-            Some(reason) => Err(vec![reason]),
-            None => compile(spec).map_err(|all| all.iter().map(ToString::to_string).collect()),
-        };
-        if verdict.is_ok() {
-            names.extend(own_names(spec).map(|name| (name, &spec.plugin_id)));
-        }
-        verdicts.insert(spec.plugin_id.clone(), verdict);
+    let taken = taken_names(specs);
+    present(specs).map(|spec| (spec.plugin_id.clone(), verdict(spec, &taken))).collect()
+}
+
+/// What becomes of the spec of one plugin; none when there is none, or it is `absent`.
+pub fn judge_one(specs: &Specs, id: &PluginId) -> Option<Verdict> {
+    let spec = &specs.get(id).filter(|known| known.spec.presence == Presence::Present)?.spec;
+    Some(verdict(spec, &taken_names(specs)))
+}
+
+fn verdict(spec: &Spec, taken: &BTreeMap<&PluginId, String>) -> Verdict {
+    match taken.get(&spec.plugin_id) {
+        Some(reason) => Err(vec![reason.clone()]),
+        None => compile(spec).map_err(|all| all.iter().map(ToString::to_string).collect()),
     }
-    verdicts
 }
 
-fn own_names(spec: &Spec) -> impl Iterator<Item = &PluginId> {
-    std::iter::once(&spec.plugin_id).chain(&spec.alias)
+fn present(specs: &Specs) -> impl Iterator<Item = &Spec> {
+    specs.values().map(|known| &known.spec).filter(|spec| spec.presence == Presence::Present)
 }
 
-fn taken(spec: &Spec, names: &BTreeMap<&PluginId, &PluginId>) -> Option<String> {
-    own_names(spec).find_map(|name| {
-        let owner = names.get(name)?;
-        Some(format!("The name {name} is the id or alias of the plugin {owner}."))
-    })
+/// Who wants a name that is another's, and whose it is. Two plugins never share an id or alias: who was
+/// acknowledged before keeps the name.
+fn taken_names(specs: &Specs) -> BTreeMap<&PluginId, String> {
+    let is_applied = |spec: &&Spec| specs.get(&spec.plugin_id).is_some_and(Known::is_applied);
+    let (applied, other): (Vec<&Spec>, Vec<&Spec>) = present(specs).partition(is_applied);
+    let mut names: BTreeMap<&PluginId, &PluginId> = BTreeMap::new();
+    let mut taken = BTreeMap::new();
+    for spec in applied.into_iter().chain(other) {
+        let own = || std::iter::once(&spec.plugin_id).chain(&spec.alias);
+        match own().find_map(|name| Some((name, names.get(name)?))) {
+            Some((name, owner)) => {
+                let reason = format!("The name {name} is the id or alias of the plugin {owner}.");
+                taken.insert(&spec.plugin_id, reason);
+            }
+            None => names.extend(own().map(|name| (name, &spec.plugin_id))),
+        }
+    }
+    taken
 }
 
 /// The name of a plugin's login.

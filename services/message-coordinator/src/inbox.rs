@@ -33,14 +33,27 @@ impl Inbox {
         self.filled.notify_one();
     }
 
-    /// Waits for a message and takes it.
-    pub(crate) async fn take(&self) -> Heard {
+    /// Puts messages back that could not be worked off, where no newer ones have come.
+    pub(crate) fn put_back(&self, all: Vec<Heard>) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        for heard in all {
+            let id = match &heard {
+                Heard::Spec(spec, _) => spec.plugin_id.clone(),
+                Heard::Cleared(id) => id.clone(),
+            };
+            waiting.entry(id).or_insert(heard);
+        }
+        self.filled.notify_one();
+    }
+
+    /// Waits for messages and takes them all.
+    pub(crate) async fn take(&self) -> Vec<Heard> {
         loop {
-            let first = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_first();
-            match first {
-                Some((_, heard)) => return heard,
-                None => self.filled.notified().await,
+            let all = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+            if !all.is_empty() {
+                return all.into_values().collect();
             }
+            self.filled.notified().await;
         }
     }
 }
@@ -106,9 +119,11 @@ mod tests {
         inbox.put(id("p1"), Heard::Cleared(id("p1")));
         inbox.put(id("p2"), Heard::Cleared(id("p2")));
         inbox.put(id("p1"), Heard::Cleared(id("p1")));
-        for want in ["p1", "p2"] {
-            assert!(matches!(inbox.take().await, Heard::Cleared(found) if found == id(want)));
-        }
-        assert!(inbox.waiting.lock().expect("not poisoned").is_empty());
+        inbox.put_back(vec![Heard::Cleared(id("p2"))]);
+        let taken = inbox.take().await;
+        assert!(
+            matches!(taken.as_slice(), [Heard::Cleared(a), Heard::Cleared(b)] if *a == id("p1") && *b == id("p2")),
+            "{taken:?}"
+        );
     }
 }

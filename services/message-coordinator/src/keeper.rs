@@ -6,6 +6,7 @@
 
 mod deprovision;
 mod execute;
+mod hear;
 mod provision;
 
 use std::collections::BTreeMap;
@@ -15,17 +16,16 @@ use acl::compile::PluginRoles;
 use chassis::health::Condition;
 use chassis::{HealthBoard, Parts};
 use envelope::PluginId;
-use envelope::payload::spec::{AclOutcome, AclStatus, Presence, Spec};
+use envelope::payload::spec::{AclOutcome, AclStatus, Presence};
 use tokio::sync::watch;
 
 use crate::broker::{self, Admin, ObserveError, Version};
-use crate::desired::{Desired, Verdict, judge, username};
-use crate::inbox::Heard;
+use crate::desired::{Desired, Verdict, judge, judge_one, username};
 use crate::logins::{Login, LoginStore, Logins};
 use crate::reconcile::{Adopted, Plan, plan};
 use crate::report::{Cause, Report};
 use crate::seal::Seal;
-use crate::specs::{Known, SpecStore, Specs};
+use crate::specs::{SpecStore, Specs};
 
 pub(crate) use provision::ProvisionError;
 
@@ -82,7 +82,10 @@ pub(crate) struct Keeper {
 enum Scope<'a> {
     Everything,
     /// One plugin; `fresh` while its login is being made.
-    Only { id: &'a PluginId, fresh: bool },
+    Only {
+        id: &'a PluginId,
+        fresh: bool,
+    },
 }
 
 impl Keeper {
@@ -135,7 +138,7 @@ impl Keeper {
         if let Some(login) = state.logins.get(id).filter(|l| !l.ending) {
             return Some(Ok(login.roles.clone()));
         }
-        judge(&state.specs).remove(id)
+        judge_one(&state.specs, id)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -145,60 +148,18 @@ impl Keeper {
     /// Compares everything with what it should be, and puts it right.
     pub(crate) async fn compare(&self, cause: &Cause) -> Result<(), PassError> {
         let mut admin = self.admin.lock().await;
-        self.pass(&mut admin, Scope::Everything, cause).await
+        self.pass(&mut admin, Scope::Everything, cause, &BTreeMap::new()).await
     }
 
-    /// Takes what was published on a spec's topic.
-    pub(crate) async fn hear(&self, heard: Heard) -> Result<(), PassError> {
-        match heard {
-            Heard::Spec(spec, cause) => self.hear_spec(*spec, &cause).await,
-            Heard::Cleared(id) => self.hear_cleared(&id).await,
-        }
-    }
-
-    async fn hear_spec(&self, spec: Spec, cause: &Cause) -> Result<(), PassError> {
-        let mut admin = self.admin.lock().await;
-        let id = spec.plugin_id.clone();
-        let known = self.state().specs.get(&id).cloned();
-        if let Some(known) = known {
-            if known.spec.uid == spec.uid && known.spec.generation > spec.generation {
-                tracing::warn!(
-                    plugin_id = id.as_str(), heard = %spec.generation, known = %known.spec.generation,
-                    "a spec older than the one that is known is ignored"
-                );
-                return Ok(());
-            }
-            if known.spec == spec
-                && let Some(status) = known.status
-            {
-                self.report.acknowledge(&status);
-                return Ok(());
-            }
-        }
-        self.specs.put(&spec).await?;
-        self.state().specs.insert(id.clone(), Known { spec, status: None });
-        self.pass(&mut admin, Scope::Only { id: &id, fresh: false }, cause).await
-    }
-
-    /// Only what said `absent`, and was acknowledged, is forgotten: that a topic is empty says nothing.
-    async fn hear_cleared(&self, id: &PluginId) -> Result<(), PassError> {
-        let _admin = self.admin.lock().await;
-        let gone = match self.state().specs.get(id) {
-            None => return Ok(()),
-            Some(known) => known.status.as_ref().is_some_and(|s| s.outcome == AclOutcome::Absent),
-        };
-        if !gone {
-            tracing::warn!(plugin_id = id.as_str(), "a spec was cleared that did not say absent; it still holds");
-            return Ok(());
-        }
-        self.specs.remove(id).await?;
-        self.state().specs.remove(id);
-        self.report.forget(id);
-        Ok(())
-    }
-
-    /// Looks, plans, does, reads back, writes down, tells.
-    async fn pass(&self, admin: &mut Admin, scope: Scope<'_>, cause: &Cause) -> Result<(), PassError> {
+    /// Looks, plans, does, reads back, writes down, tells. `causes` are those of single plugins where they
+    /// have one of their own.
+    async fn pass(
+        &self,
+        admin: &mut Admin,
+        scope: Scope<'_>,
+        cause: &Cause,
+        causes: &BTreeMap<PluginId, Cause>,
+    ) -> Result<(), PassError> {
         let (verdicts, desired) = self.desired(&scope);
         let observed = match scope {
             Scope::Everything => broker::everything(admin).await?,
@@ -224,7 +185,7 @@ impl Keeper {
         }
         let shared = failures.iter().any(|f| f.plugin.is_none());
         for id in desired.plugins.keys().filter(|id| !failed(id) && !shared) {
-            self.settle(id, verdicts.get(id), cause).await?;
+            self.settle(id, verdicts.get(id), causes.get(id).unwrap_or(cause)).await?;
         }
         self.tell(&scope, &plan, &failures, cause);
         if failures.is_empty() { Ok(()) } else { Err(PassError::Steps(failures)) }
@@ -232,23 +193,23 @@ impl Keeper {
 
     fn desired(&self, scope: &Scope<'_>) -> (BTreeMap<PluginId, Verdict>, Desired) {
         let state = self.state();
-        let verdicts = judge(&state.specs);
-        let desired = match scope {
-            Scope::Everything => Desired::everything(&state.specs, &state.logins, &verdicts),
-            Scope::Only { id, fresh } => {
-                Desired::only(id, &state.specs, &state.logins, &verdicts, *fresh)
+        let State { specs, logins } = &*state;
+        match scope {
+            Scope::Everything => {
+                let verdicts = judge(specs);
+                let desired = Desired::everything(specs, logins, &verdicts);
+                (verdicts, desired)
             }
-        };
-        (verdicts, desired)
+            Scope::Only { id, fresh } => {
+                let verdict = judge_one(specs, id);
+                let desired = Desired::only(id, specs, logins, verdict.as_ref(), *fresh);
+                (verdict.map(|v| ((*id).clone(), v)).into_iter().collect(), desired)
+            }
+        }
     }
 
     /// Writes down what became of a spec, and acknowledges it.
-    async fn settle(
-        &self,
-        id: &PluginId,
-        verdict: Option<&Verdict>,
-        cause: &Cause,
-    ) -> Result<(), PassError> {
+    async fn settle(&self, id: &PluginId, verdict: Option<&Verdict>, cause: &Cause) -> Result<(), PassError> {
         let Some(known) = self.state().specs.get(id).cloned() else { return Ok(()) };
         let outcome = match (known.spec.presence, verdict) {
             (Presence::Absent, _) => AclOutcome::Absent,

@@ -140,10 +140,7 @@ impl LoginStore {
     /// # Errors
     /// The database failed.
     pub async fn remove(&self, id: &PluginId) -> Result<(), sqlx::Error> {
-        sqlx::query("DELETE FROM logins WHERE plugin_id = ?")
-            .bind(id.as_str())
-            .execute(&self.pool)
-            .await?;
+        sqlx::query("DELETE FROM logins WHERE plugin_id = ?").bind(id.as_str()).execute(&self.pool).await?;
         Ok(())
     }
 }

@@ -155,9 +155,8 @@ impl Planner<'_> {
             return;
         };
         if wanted != found {
-            let message = format!(
-                "The broker allowed by default what no role allows ({found:?}); it denies it again."
-            );
+            let message =
+                format!("The broker allowed by default what no role allows ({found:?}); it denies it again.");
             self.step(Step::SetDefaultAccess(wanted), None, Some((DriftKind::Beyond, message)));
         }
     }

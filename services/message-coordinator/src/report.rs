@@ -101,8 +101,9 @@ impl Report {
             self.event(EventKind::Drift, planned.plugin.as_ref(), drift.message.clone(), details, cause);
         }
         if missing > MANY {
-            let message =
-                format!("The broker had lost {missing} roles and logins, as with its file; they are there again.");
+            let message = format!(
+                "The broker had lost {missing} roles and logins, as with its file; they are there again."
+            );
             let details = json!({"kind": DriftKind::Missing.as_str(), "count": missing});
             self.event(EventKind::Drift, None, message, details, cause);
         }

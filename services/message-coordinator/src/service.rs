@@ -70,7 +70,8 @@ impl Service for MessageCoordinator {
         match decode(&id, &delivery.payload) {
             Ok(heard) => self.inbox.put(id, heard),
             Err(error) => {
-                let message = format!("What was published as the spec of the plugin {id} is not taken: {error}.");
+                let message =
+                    format!("What was published as the spec of the plugin {id} is not taken: {error}.");
                 self.report.refused(&id, message, &Cause::new("a message on the spec's topic"));
             }
         }
@@ -113,7 +114,8 @@ impl MessageCoordinator {
             let result = tokio::select! {
                 changed = ready.changed() => {
                     if changed.is_err() {
-                        return;
+                        let ended = "the administration session has ended; restart this coordinator";
+                        return self.health.set(ADMINISTRATION, Condition::Unhealthy(ended.into()));
                     }
                     let up = ready.borrow_and_update().is_some();
                     due = up.then(|| (Instant::now(), CONNECTED));
@@ -129,7 +131,14 @@ impl MessageCoordinator {
                     }
                     continue;
                 }
-                heard = self.inbox.take() => self.keeper.hear(heard).await,
+                mut heard = self.inbox.take() => {
+                    let result = self.keeper.hear(&mut heard).await;
+                    if !heard.is_empty() {
+                        tokio::time::sleep(pause).await;
+                        self.inbox.put_back(heard);
+                    }
+                    result
+                }
                 why = until(next) => {
                     let result = self.keeper.compare(&Cause::new(why)).await;
                     if result.is_ok() {
@@ -178,7 +187,7 @@ const INTERVAL: &str = "compared at the interval";
 const AGAIN: &str = "compared after a failure";
 
 /// Waits until something is due; for ever when nothing is.
-async fn until<'a>(due: Option<(Instant, &'a str)>) -> &'a str {
+async fn until(due: Option<(Instant, &str)>) -> &str {
     match due {
         Some((at, why)) => {
             tokio::time::sleep_until(at).await;

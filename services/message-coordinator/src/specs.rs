@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use envelope::PluginId;
-use envelope::payload::spec::{AclStatus, Spec};
+use envelope::payload::spec::{AclOutcome, AclStatus, Spec};
 use sqlx::SqlitePool;
 
 /// A spec, and what became of it.
@@ -16,6 +16,13 @@ pub struct Known {
     pub spec: Spec,
     /// What became of it; none until the broker has what it asks for.
     pub status: Option<AclStatus>,
+}
+
+impl Known {
+    /// Whether the broker was given what it asks for.
+    pub fn is_applied(&self) -> bool {
+        self.status.as_ref().is_some_and(|s| matches!(s.outcome, AclOutcome::Applied { .. }))
+    }
 }
 
 /// All specs, by plugin.
@@ -87,10 +94,7 @@ impl SpecStore {
     /// # Errors
     /// The database failed.
     pub async fn remove(&self, id: &PluginId) -> Result<(), sqlx::Error> {
-        sqlx::query("DELETE FROM specs WHERE plugin_id = ?")
-            .bind(id.as_str())
-            .execute(&self.pool)
-            .await?;
+        sqlx::query("DELETE FROM specs WHERE plugin_id = ?").bind(id.as_str()).execute(&self.pool).await?;
         Ok(())
     }
 }

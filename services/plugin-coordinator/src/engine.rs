@@ -24,17 +24,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 
-
 pub use docker::DockerEngine;
 pub use error::{EngineError, StartError, Verb};
 pub use image_ref::ImageRef;
 pub use spec::{
-    Attachment, ContainerSpec, Limits, Mount, MountSource, NetworkSpec, Owner, PortBinding,
-    Protocol, RegistryLogin, Tmpfs, UploadFile,
+    Attachment, ContainerSpec, Limits, Mount, MountSource, NetworkSpec, Owner, PortBinding, Protocol,
+    RegistryLogin, Tmpfs, UploadFile,
 };
 pub use view::{
-    Container, ContainerId, EngineEvent, EngineInfo, EventAction, Exit, Health, Image, LogTail,
-    Network, PublishedPort, PullProgress, Removal, State,
+    Container, ContainerId, EngineEvent, EngineInfo, EventAction, Exit, Health, Image, LogTail, Network,
+    PublishedPort, PullProgress, Removal, State,
 };
 
 /// What every verb answers.
@@ -85,7 +84,8 @@ pub trait Engine: Send + Sync + 'static {
     /// Removes a volume with all its data, unless a container (running or not) mounts it.
     async fn remove_volume(&self, name: &str) -> Result<Removal>;
 
-    /// Makes a container, hardened as [`ContainerSpec`] says, and does not start it. A container of
+    /// Makes a container, hardened as [`ContainerSpec`] says, and does not start it. Its image and its
+    /// networks must be there. A container of
     /// that name with the same [`label::START`] is the answer; any other is a [`EngineError::Conflict`].
     async fn create(&self, spec: &ContainerSpec) -> Result<ContainerId>;
 

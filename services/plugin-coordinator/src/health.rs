@@ -2,7 +2,7 @@
 //!
 //! The topic decides whose health a message is. Silence is counted only while we are listening.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -69,19 +69,21 @@ impl HealthReports {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Expects the health of a plugin on `topic`. Answers whether that topic is new.
+    /// Expects the health of a plugin on `topics`, where it may report under any of its `names`. Answers
+    /// those of the topics that are new.
     pub(crate) fn expect(
         &self,
         id: &PluginId,
         names: Vec<PluginId>,
-        topic: &str,
+        topics: BTreeSet<String>,
         interval: Duration,
-    ) -> bool {
+    ) -> Vec<String> {
         let mut inner = self.lock();
-        let new = inner.topics.get(topic) != Some(id);
-        if new {
-            inner.topics.retain(|_, owner| owner != id);
-            inner.topics.insert(topic.to_owned(), id.clone());
+        inner.topics.retain(|topic, owner| owner != id || topics.contains(topic));
+        let new: Vec<String> =
+            topics.into_iter().filter(|topic| inner.topics.get(topic) != Some(id)).collect();
+        for topic in &new {
+            inner.topics.insert(topic.clone(), id.clone());
         }
         let known = inner.plugins.remove(id);
         inner.plugins.insert(
@@ -194,19 +196,16 @@ mod tests {
     }
 
     fn message(source: &str, status: HealthStatus) -> Vec<u8> {
-        let health = Health {
-            component: "x".into(),
-            status,
-            message: "m".into(),
-            details: Default::default(),
-        };
+        let health =
+            Health { component: "x".into(), status, message: "m".into(), details: Default::default() };
         Envelope::new(MessageType::Status, source, health).encode()
     }
 
     fn reports() -> HealthReports {
         let reports = HealthReports::default();
         let names = vec![id("guid"), id("myplugin")];
-        reports.expect(&id("guid"), names, TOPIC, Duration::from_secs(30));
+        let topics = BTreeSet::from([TOPIC.to_owned(), "bigskies/plugin/guid/health".to_owned()]);
+        reports.expect(&id("guid"), names, topics, Duration::from_secs(30));
         reports.listening(true);
         reports
     }
@@ -217,6 +216,7 @@ mod tests {
         let ok = message("plugin:guid", HealthStatus::Healthy);
         assert_eq!(reports.take(TOPIC, &ok), Taken::Report(id("guid"), true));
         assert_eq!(reports.take(TOPIC, &ok), Taken::Report(id("guid"), false));
+        assert_eq!(reports.take("bigskies/plugin/guid/health", &ok), Taken::Report(id("guid"), false));
         let forged = message("plugin:other", HealthStatus::Healthy);
         assert!(matches!(reports.take(TOPIC, &forged), Taken::Refused(..)));
         assert!(matches!(reports.take(TOPIC, b"{}"), Taken::Refused(..)));

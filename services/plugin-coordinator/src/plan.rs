@@ -219,9 +219,7 @@ fn plan_running(view: &View<'_>, record: &Record) -> Step {
         return Step::Pause;
     }
     match (start.progress, process) {
-        (StartProgress::Begun | StartProgress::Prepared, _) => {
-            wait_or(view, record, Step::StartProcess)
-        }
+        (StartProgress::Begun | StartProgress::Prepared, _) => wait_or(view, record, Step::StartProcess),
         (StartProgress::Started, Process::Running) => plan_ready(view, start),
         (StartProgress::Started, _) => Step::EndedEarly,
         (StartProgress::Ready, Process::Running) if view.operation.is_some() => Step::MarkReady,

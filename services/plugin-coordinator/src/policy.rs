@@ -175,7 +175,11 @@ impl Policy {
     fn limits(&self, manifest: &Manifest) -> Limits {
         let wanted = &manifest.resources;
         let pids = wanted.pids.and_then(|pids| u32::try_from(pids).ok());
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded by the manifest")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "bounded by the manifest"
+        )]
         let nano_cpus = wanted
             .cpus
             .map(|cpus| (cpus * 1e9) as u64)

@@ -150,9 +150,8 @@ impl Record {
     /// What the message coordinator needs to know.
     pub fn spec(&self, manifest: &Manifest, node: &str) -> Spec {
         let topics = manifest.topics();
-        let filters = |list: Vec<manifest::TopicFilter>| {
-            list.iter().map(|f| f.as_str().to_owned()).collect::<Vec<_>>()
-        };
+        let filters =
+            |list: Vec<manifest::TopicFilter>| list.iter().map(|f| f.as_str().to_owned()).collect::<Vec<_>>();
         Spec {
             plugin_id: self.id.clone(),
             uid: self.uid,

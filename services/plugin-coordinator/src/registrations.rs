@@ -65,9 +65,8 @@ impl Registrations {
     /// # Errors
     /// The database failed.
     pub async fn plugins(&self) -> Result<Vec<Record>, TableError> {
-        let rows: Vec<(String, String)> = sqlx::query_as("SELECT id, record FROM plugins ORDER BY id")
-            .fetch_all(self.store.pool())
-            .await?;
+        let rows: Vec<(String, String)> =
+            sqlx::query_as("SELECT id, record FROM plugins ORDER BY id").fetch_all(self.store.pool()).await?;
         Ok(readable(rows))
     }
 
@@ -76,12 +75,11 @@ impl Registrations {
     /// # Errors
     /// The database failed, or the row cannot be read.
     pub async fn running(&self, id: &PluginId) -> Result<Option<Running>, TableError> {
-        let text: Option<String> = sqlx::query_scalar(
-            "SELECT record FROM operations WHERE plugin_id = ? AND ended_at IS NULL",
-        )
-        .bind(id.as_str())
-        .fetch_optional(self.store.pool())
-        .await?;
+        let text: Option<String> =
+            sqlx::query_scalar("SELECT record FROM operations WHERE plugin_id = ? AND ended_at IS NULL")
+                .bind(id.as_str())
+                .fetch_optional(self.store.pool())
+                .await?;
         text.map(|text| decode(id.as_str(), &text)).transpose()
     }
 
@@ -225,11 +223,7 @@ impl Registrations {
     ///
     /// # Errors
     /// The database failed.
-    pub async fn forget(
-        &self,
-        id: &PluginId,
-        ended: Option<(&Running, &Answer)>,
-    ) -> Result<(), TableError> {
+    pub async fn forget(&self, id: &PluginId, ended: Option<(&Running, &Answer)>) -> Result<(), TableError> {
         let mut tx = self.store.pool().begin_with("BEGIN IMMEDIATE").await?;
         sqlx::query("DELETE FROM names WHERE plugin_id = ?").bind(id.as_str()).execute(&mut *tx).await?;
         sqlx::query("DELETE FROM plugins WHERE id = ?").bind(id.as_str()).execute(&mut *tx).await?;
@@ -255,9 +249,7 @@ impl Registrations {
             .execute(&mut *connection)
             .await?;
         let (request, correlation) = (&operation.request_id, &operation.correlation_id);
-        self.replies
-            .settle(connection, request, answer, correlation, operation.traceparent.clone())
-            .await?;
+        self.replies.settle(connection, request, answer, correlation, operation.traceparent.clone()).await?;
         Ok(())
     }
 }

@@ -16,7 +16,6 @@ pub use error::RegistryError;
 pub use login::Logins;
 pub use oci::{OciRegistry, RegistrySettings};
 
-
 use crate::engine::{ImageRef, RegistryLogin};
 
 /// An image that was found in a registry.

@@ -58,7 +58,9 @@ impl Settings {
     /// [`Self::registry_aliases`] taken apart.
     pub fn aliases(&self) -> Vec<(String, String)> {
         let pairs = self.registry_aliases.split(',').filter_map(|pair| pair.split_once('='));
-        pairs.map(|(a, b)| (a.trim().to_owned(), b.trim().to_owned())).collect()
+        // Without TLS or with it is decided by the address that the engine uses.
+        let host = |text: &str| text.trim().trim_start_matches("http://").to_owned();
+        pairs.map(|(a, b)| (a.trim().to_owned(), host(b))).collect()
     }
 
     /// [`Self::registry_insecure`] taken apart.
@@ -90,7 +92,10 @@ impl Section for Settings {
             }
         }
         if self.default_memory_bytes < 8 * 1024 * 1024 {
-            faults.push(Fault::new("default_memory_bytes", "is less than 8 MiB, with which no container starts"));
+            faults.push(Fault::new(
+                "default_memory_bytes",
+                "is less than 8 MiB, with which no container starts",
+            ));
         }
         if self.default_pids == 0 || self.default_millicpus == 0 {
             faults.push(Fault::new("default_pids, default_millicpus", "must not be 0"));

@@ -58,9 +58,12 @@ pub(crate) async fn take(ctx: &Context, step: Step, subject: Subject) -> Result<
         Step::PayOwed => remove::pay_owed(ctx, subject).await,
         Step::Uninstall => remove::uninstall(ctx, subject).await,
         Step::Abandon => remove::abandon(ctx, subject).await,
-        Step::AwaitAcl | Step::AwaitAbsent | Step::AwaitEngine | Step::AwaitReady(_) | Step::Settled(_) | Step::Retire => {
-            Ok(())
-        }
+        Step::AwaitAcl
+        | Step::AwaitAbsent
+        | Step::AwaitEngine
+        | Step::AwaitReady(_)
+        | Step::Settled(_)
+        | Step::Retire => Ok(()),
     }
 }
 

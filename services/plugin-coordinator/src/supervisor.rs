@@ -39,12 +39,8 @@ struct Slot {
 
 impl Supervisor {
     pub(crate) fn new(ctx: Context) -> Self {
-        let inner = Inner {
-            ctx,
-            slots: Mutex::default(),
-            tasks: TaskTracker::new(),
-            shutdown: Shutdown::new(),
-        };
+        let inner =
+            Inner { ctx, slots: Mutex::default(), tasks: TaskTracker::new(), shutdown: Shutdown::new() };
         Self { inner: Arc::new(inner) }
     }
 
@@ -155,7 +151,8 @@ impl Supervisor {
                     while let Some(event) = events.next().await {
                         match event {
                             Ok(event) => {
-                                let id = event.labels.get(PLUGIN_LABEL).and_then(|id| PluginId::parse(id).ok());
+                                let id =
+                                    event.labels.get(PLUGIN_LABEL).and_then(|id| PluginId::parse(id).ok());
                                 if let Some(id) = id {
                                     self.wake_known(&id);
                                 }
@@ -196,8 +193,14 @@ impl Supervisor {
             if known.contains(&id) {
                 continue;
             }
-            let message = format!("Container {} belongs to no installed plugin and was removed.", container.name);
-            ctx.reporter.notice(envelope::payload::event::EventKind::Drift, &id, message, "a look at all containers");
+            let message =
+                format!("Container {} belongs to no installed plugin and was removed.", container.name);
+            ctx.reporter.notice(
+                envelope::payload::event::EventKind::Drift,
+                &id,
+                message,
+                "a look at all containers",
+            );
             if let Err(error) = ctx.engine.remove(&container.id).await {
                 tracing::warn!(error = telemetry::chain(&error), "a container was not removed");
             }

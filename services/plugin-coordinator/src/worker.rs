@@ -1,9 +1,10 @@
 //! One worker for each plugin: observe, plan, take one step, again.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use envelope::payload::event::EventKind;
-use envelope::{ErrorBody, PluginId, Timestamp};
+use envelope::{ErrorBody, PluginId, Timestamp, topic};
 use tracing::Instrument;
 
 use crate::context::Context;
@@ -80,11 +81,7 @@ impl Worker {
         };
         let mut health = None;
         if let (Some(record), Some(manifest)) = (&record, &manifest) {
-            let names = manifest.names().cloned().collect();
-            let topic = manifest.health_topic().as_str();
-            if ctx.health.expect(&self.id, names, topic, manifest.health_interval()) {
-                self.listen(topic);
-            }
+            self.listen(manifest);
             let now = ctx.health.now(&self.id, lowered.as_deref());
             ctx.reporter.tell(record, manifest, operation.as_ref(), &now);
             health = Some(now);
@@ -158,17 +155,22 @@ impl Worker {
         }
     }
 
-    /// Listens to a health topic that lies elsewhere than the SDK document says.
-    fn listen(&self, topic: &str) {
-        let usual = envelope::topic::plugin::owner(topic)
-            .and_then(|name| PluginId::parse(name).ok())
-            .is_some_and(|name| envelope::topic::plugin::health(&name) == topic);
-        if usual {
+    /// Listens to the plugin's health: where the SDK document says under its id and its alias, and where its
+    /// manifest says.
+    fn listen(&self, manifest: &manifest::Manifest) {
+        let usual: BTreeSet<String> = manifest.names().map(topic::plugin::health).collect();
+        let mut topics = usual.clone();
+        topics.insert(manifest.health_topic().as_str().to_owned());
+        let names = manifest.names().cloned().collect();
+        let mut new = self.ctx.health.expect(&self.id, names, topics, manifest.health_interval());
+        // The usual ones are always heard.
+        new.retain(|topic| !usual.contains(topic));
+        if new.is_empty() {
             return;
         }
-        let (bus, filters) = (self.ctx.bus.clone(), vec![topic.to_owned()]);
+        let bus = self.ctx.bus.clone();
         tokio::spawn(async move {
-            if let Err(error) = bus.subscribe(&filters).await {
+            if let Err(error) = bus.subscribe(&new).await {
                 tracing::warn!(error = telemetry::chain(&error), "a health topic is not heard");
             }
         });
@@ -189,7 +191,8 @@ impl Worker {
             == Some(self.ctx.policy.installation())
             && container.label(PLUGIN_LABEL) == Some(self.id.as_str());
         if !ours {
-            let message = format!("The name {name} is taken by a container that is not ours; it is left alone.");
+            let message =
+                format!("The name {name} is taken by a container that is not ours; it is left alone.");
             self.ctx.reporter.notice(EventKind::Refused, &self.id, message, "a foreign container");
             return (Observed::Unknown, None);
         }
@@ -199,8 +202,8 @@ impl Worker {
             State::Exited { .. } | State::Dead => Process::Exited,
         };
         let start = container.label(crate::engine::label::START).and_then(|s| s.parse().ok());
-        let lowered = (container.health == Health::Unhealthy)
-            .then(|| "the image's own HEALTHCHECK fails".to_owned());
+        let lowered =
+            (container.health == Health::Unhealthy).then(|| "the image's own HEALTHCHECK fails".to_owned());
         (Observed::Present { start, state }, lowered)
     }
 }

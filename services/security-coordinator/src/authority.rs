@@ -66,20 +66,8 @@ impl Authority {
         parts: &Parts,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, KeysError> {
-        let Parts {
-            store,
-            publisher,
-            verifier,
-            ..
-        } = parts;
-        Self::new(
-            settings,
-            store.pool().clone(),
-            publisher.clone(),
-            verifier.clone(),
-            clock,
-        )
-        .await
+        let Parts { store, publisher, verifier, .. } = parts;
+        Self::new(settings, store.pool().clone(), publisher.clone(), verifier.clone(), clock).await
     }
 
     async fn new(
@@ -91,19 +79,8 @@ impl Authority {
     ) -> Result<Self, KeysError> {
         let keys = KeyRing::open(&pool, settings, clock.now()).await?;
         let lifetime = settings.token_lifetime();
-        let state = Mutex::new(State {
-            keys,
-            unsure_until: Instant::now() + doubt(lifetime),
-        });
-        Ok(Self {
-            pool,
-            publisher,
-            verifier,
-            clock,
-            lifetime,
-            state,
-            changed: Notify::new(),
-        })
+        let state = Mutex::new(State { keys, unsure_until: Instant::now() + doubt(lifetime) });
+        Ok(Self { pool, publisher, verifier, clock, lifetime, state, changed: Notify::new() })
     }
 
     pub(crate) fn clock(&self) -> &dyn Clock {
@@ -127,15 +104,11 @@ impl Authority {
         self.state.lock().await
     }
 
-    pub(crate) async fn connection(
-        &self,
-    ) -> Result<sqlx::pool::PoolConnection<sqlx::Sqlite>, sqlx::Error> {
+    pub(crate) async fn connection(&self) -> Result<sqlx::pool::PoolConnection<sqlx::Sqlite>, sqlx::Error> {
         self.pool.acquire().await
     }
 
-    pub(crate) async fn begin(
-        &self,
-    ) -> Result<sqlx::Transaction<'static, sqlx::Sqlite>, sqlx::Error> {
+    pub(crate) async fn begin(&self) -> Result<sqlx::Transaction<'static, sqlx::Sqlite>, sqlx::Error> {
         self.pool.begin_with("BEGIN IMMEDIATE").await
     }
 
@@ -155,15 +128,13 @@ impl Authority {
         for fault in self.verifier.set_keys(&keys) {
             tracing::error!(%fault, "one of our own keys cannot be used");
         }
-        self.publisher
-            .retain(topic::coordinator::jwks(), encode(&keys));
+        self.publisher.retain(topic::coordinator::jwks(), encode(&keys));
     }
 
     /// Puts what is revoked on its topic, and to use.
     pub(crate) fn publish_revoked(&self, revoked: &Revoked) {
         self.verifier.set_revoked(revoked);
-        self.publisher
-            .retain(topic::coordinator::revoked(), encode(revoked));
+        self.publisher.retain(topic::coordinator::revoked(), encode(revoked));
     }
 
     /// Puts a token on its plugin's topic until it expires.
@@ -176,8 +147,7 @@ impl Authority {
         };
         let left = message.expires_at.since(self.now());
         let topic = topic::coordinator::token(&issued.terms.plugin_id);
-        self.publisher
-            .retain_until(topic, encode(&message), Timestamp::now().after(left));
+        self.publisher.retain_until(topic, encode(&message), Timestamp::now().after(left));
         message
     }
 
@@ -198,12 +168,7 @@ impl Authority {
             "refresh_at": issued.refresh_at,
         });
         let plugin = &issued.terms.plugin_id;
-        self.tell(
-            plugin,
-            format!("The token of {plugin} was {change}."),
-            details,
-            origin,
-        );
+        self.tell(plugin, format!("The token of {plugin} was {change}."), details, origin);
     }
 
     /// Tells that the tokens of a start are refused from now on.
@@ -228,8 +193,7 @@ impl Authority {
             cause: origin.cause,
             details,
         };
-        self.publisher
-            .event(event, origin.correlation_id, origin.traceparent);
+        self.publisher.event(event, origin.correlation_id, origin.traceparent);
     }
 }
 
@@ -297,17 +261,12 @@ pub(crate) mod testing {
     }
 
     pub(crate) fn settings(folder: &tempfile::TempDir) -> Settings {
-        Settings {
-            key_file: folder.path().join("key"),
-            token_lifetime_seconds: 900,
-        }
+        Settings { key_file: folder.path().join("key"), token_lifetime_seconds: 900 }
     }
 
     pub(crate) async fn store(folder: &tempfile::TempDir) -> Store {
         let path = folder.path().join("security.db");
-        Store::open(&path, &crate::service::MIGRATIONS)
-            .await
-            .expect("opens")
+        Store::open(&path, &crate::service::MIGRATIONS).await.expect("opens")
     }
 
     /// An authority over the database in `folder`, with a clock of its own.
@@ -327,18 +286,12 @@ pub(crate) mod testing {
         )
         .await
         .expect("opens");
-        crate::refresh::restore(&authority)
-            .await
-            .expect("publishes");
+        crate::refresh::restore(&authority).await.expect("publishes");
         Office { authority, clock }
     }
 
     pub(crate) fn origin() -> Origin<'static> {
-        Origin {
-            cause: "a test".to_owned(),
-            correlation_id: "c",
-            traceparent: None,
-        }
+        Origin { cause: "a test".to_owned(), correlation_id: "c", traceparent: None }
     }
 
     impl State {

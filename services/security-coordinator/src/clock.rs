@@ -33,18 +33,13 @@ pub(crate) struct Watch {
 
 impl Watch {
     pub(crate) fn new(clock: &dyn Clock) -> Self {
-        Self {
-            wall: clock.now(),
-            passed: Instant::now(),
-        }
+        Self { wall: clock.now(), passed: Instant::now() }
     }
 
     /// Whether the clock was set since the last look.
     pub(crate) fn stepped(&mut self, clock: &dyn Clock) -> bool {
         let now = Self::new(clock);
-        let expected = self
-            .wall
-            .after(now.passed.saturating_duration_since(self.passed));
+        let expected = self.wall.after(now.passed.saturating_duration_since(self.passed));
         let off = now.wall.since(expected).max(expected.since(now.wall));
         *self = now;
         off > STEP

@@ -8,10 +8,7 @@ use envelope::{ErrorBody, ErrorCode};
 
 /// The answer when the coordinator itself failed. The reason is in the log, under the request's span.
 fn internal(error: &dyn std::error::Error) -> ErrorBody {
-    tracing::error!(
-        error = telemetry::chain(error),
-        "a request failed inside the coordinator"
-    );
+    tracing::error!(error = telemetry::chain(error), "a request failed inside the coordinator");
     ErrorBody::new(
         ErrorCode::Internal,
         "The security coordinator failed to do it, and nothing was changed. Ask again; its log has the \

@@ -27,18 +27,10 @@ pub(crate) enum KeysError {
          restart the plugins, whose tokens end with the old keys",
         key_file.display()
     )]
-    Sealed {
-        kid: String,
-        key_file: PathBuf,
-        source: DoesNotOpen,
-    },
-    #[error(
-        "the signing key {kid} is kept under the name of another one; restore the database from a copy"
-    )]
+    Sealed { kid: String, key_file: PathBuf, source: DoesNotOpen },
+    #[error("the signing key {kid} is kept under the name of another one; restore the database from a copy")]
     Name { kid: String },
-    #[error(
-        "the signing key {kid} is in the unknown state {state:?}; was it written by a later version?"
-    )]
+    #[error("the signing key {kid} is in the unknown state {state:?}; was it written by a later version?")]
     State { kid: String, state: String },
     #[error("a new signing key cannot be made")]
     Make(#[from] KeyError),
@@ -70,10 +62,9 @@ impl KeyRing {
     ) -> Result<Self, KeysError> {
         let seal = Seal::read(&settings.key_file)?;
         let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
-        let rows: Vec<Row> =
-            sqlx::query_as("SELECT kid, state, sealed FROM keys ORDER BY created_at, kid")
-                .fetch_all(&mut *tx)
-                .await?;
+        let rows: Vec<Row> = sqlx::query_as("SELECT kid, state, sealed FROM keys ORDER BY created_at, kid")
+            .fetch_all(&mut *tx)
+            .await?;
         let (mut active, mut others) = (None, Vec::new());
         for row in rows {
             let state = parse(&row)?;
@@ -88,10 +79,7 @@ impl KeyRing {
             None => make(&mut tx, &seal, KeyState::Active, now).await?,
         };
         if !others.iter().any(|(_, state)| *state == KeyState::Next) {
-            others.push((
-                make(&mut tx, &seal, KeyState::Next, now).await?,
-                KeyState::Next,
-            ));
+            others.push((make(&mut tx, &seal, KeyState::Next, now).await?, KeyState::Next));
         }
         tx.commit().await?;
         Ok(Self { active, others })
@@ -112,11 +100,7 @@ impl KeyRing {
     /// The public halves.
     pub(crate) fn jwks(&self) -> Jwks {
         let mut keys = vec![self.active.public_jwk(KeyState::Active)];
-        keys.extend(
-            self.others
-                .iter()
-                .map(|(key, state)| key.public_jwk(*state)),
-        );
+        keys.extend(self.others.iter().map(|(key, state)| key.public_jwk(*state)));
         Jwks { keys }
     }
 }
@@ -125,10 +109,7 @@ fn parse(row: &Row) -> Result<KeyState, KeysError> {
     [KeyState::Next, KeyState::Active, KeyState::Retiring]
         .into_iter()
         .find(|state| name(*state) == row.state)
-        .ok_or_else(|| KeysError::State {
-            kid: row.kid.clone(),
-            state: row.state.clone(),
-        })
+        .ok_or_else(|| KeysError::State { kid: row.kid.clone(), state: row.state.clone() })
 }
 
 fn name(state: KeyState) -> &'static str {
@@ -142,19 +123,13 @@ fn name(state: KeyState) -> &'static str {
 
 fn unseal(seal: &Seal, row: &Row, settings: &Settings) -> Result<SigningKey, KeysError> {
     let kid = row.kid.clone();
-    let bytes = seal
-        .open(&row.kid, &row.sealed)
-        .map_err(|source| KeysError::Sealed {
-            kid: kid.clone(),
-            key_file: settings.key_file.clone(),
-            source,
-        })?;
+    let bytes = seal.open(&row.kid, &row.sealed).map_err(|source| KeysError::Sealed {
+        kid: kid.clone(),
+        key_file: settings.key_file.clone(),
+        source,
+    })?;
     let key = SigningKey::from_pkcs8(&bytes)?;
-    if key.kid() == row.kid {
-        Ok(key)
-    } else {
-        Err(KeysError::Name { kid })
-    }
+    if key.kid() == row.kid { Ok(key) } else { Err(KeysError::Name { kid }) }
 }
 
 async fn make(
@@ -172,11 +147,7 @@ async fn make(
         .bind(now.as_millis())
         .execute(connection)
         .await?;
-    tracing::info!(
-        kid = key.kid(),
-        state = name(state),
-        "a signing key was made"
-    );
+    tracing::info!(kid = key.kid(), state = name(state), "a signing key was made");
     Ok(key)
 }
 
@@ -191,12 +162,8 @@ mod tests {
         let store = testing::store(&folder).await;
         let settings = testing::settings(&folder);
         let now = Timestamp::from_seconds(1_000);
-        let first = KeyRing::open(store.pool(), &settings, now)
-            .await
-            .expect("makes keys");
-        let again = KeyRing::open(store.pool(), &settings, now)
-            .await
-            .expect("reads keys");
+        let first = KeyRing::open(store.pool(), &settings, now).await.expect("makes keys");
+        let again = KeyRing::open(store.pool(), &settings, now).await.expect("reads keys");
         assert_eq!(first.jwks(), again.jwks());
         let states: Vec<KeyState> = first.jwks().keys.into_iter().map(|k| k.state).collect();
         assert_eq!(states, [KeyState::Active, KeyState::Next]);
@@ -208,23 +175,12 @@ mod tests {
         let store = testing::store(&folder).await;
         let settings = testing::settings(&folder);
         let now = Timestamp::from_seconds(1_000);
-        let before = KeyRing::open(store.pool(), &settings, now)
-            .await
-            .expect("makes keys")
-            .jwks();
+        let before = KeyRing::open(store.pool(), &settings, now).await.expect("makes keys").jwks();
         std::fs::write(&settings.key_file, [9; 32]).expect("writes");
-        let error = KeyRing::open(store.pool(), &settings, now)
-            .await
-            .expect_err("does not fit");
-        assert!(
-            error.to_string().contains("put the key file back"),
-            "{error}"
-        );
+        let error = KeyRing::open(store.pool(), &settings, now).await.expect_err("does not fit");
+        assert!(error.to_string().contains("put the key file back"), "{error}");
         std::fs::write(&settings.key_file, testing::KEY_FILE).expect("writes");
-        let after = KeyRing::open(store.pool(), &settings, now)
-            .await
-            .expect("reads keys")
-            .jwks();
+        let after = KeyRing::open(store.pool(), &settings, now).await.expect("reads keys").jwks();
         assert_eq!(before, after);
     }
 
@@ -236,14 +192,9 @@ mod tests {
         let private = ring.expect("makes keys").active.as_pkcs8().to_vec();
         // What is inside the PKCS#8 frame, RFC 8410 section 7: 16 bytes, then the key of 32.
         let secret = &private[16..48];
-        let rows: Vec<(Vec<u8>,)> = sqlx::query_as("SELECT sealed FROM keys")
-            .fetch_all(store.pool())
-            .await
-            .expect("reads");
+        let rows: Vec<(Vec<u8>,)> =
+            sqlx::query_as("SELECT sealed FROM keys").fetch_all(store.pool()).await.expect("reads");
         assert_eq!(rows.len(), 2);
-        assert!(
-            rows.iter()
-                .all(|(sealed,)| !sealed.windows(32).any(|w| w == secret))
-        );
+        assert!(rows.iter().all(|(sealed,)| !sealed.windows(32).any(|w| w == secret)));
     }
 }

@@ -62,9 +62,7 @@ pub(crate) async fn pass(authority: &Authority) -> Result<Option<Timestamp>, Pas
     let now = authority.now();
     let mut connection = authority.connection().await?;
     let due = tokens::due(&mut connection, now).await?;
-    let due = due
-        .into_iter()
-        .filter_map(|issued| Some((issued.due(now)?, issued)));
+    let due = due.into_iter().filter_map(|issued| Some((issued.due(now)?, issued)));
     let due: Vec<_> = due.map(|(due, issued)| (issued, due)).collect();
     drop(connection);
     renew(authority, &state, due, now).await?;
@@ -100,11 +98,7 @@ async fn renew(
     for (next, token, due) in renewed {
         authority.publish_token(&next, token);
         let correlation_id = next.correlation_id.clone();
-        let origin = Origin {
-            cause: due.to_string(),
-            correlation_id: &correlation_id,
-            traceparent: None,
-        };
+        let origin = Origin { cause: due.to_string(), correlation_id: &correlation_id, traceparent: None };
         authority.tell_issued("refreshed", &next, origin);
     }
     Ok(())
@@ -183,35 +177,20 @@ mod tests {
             digest: "sha256:0".to_owned(),
         };
         let plugin = asked.plugin_id.clone();
-        issue(&office.authority, asked, testing::origin())
-            .await
-            .expect("issues");
+        issue(&office.authority, asked, testing::origin()).await.expect("issues");
         current(office, &plugin).await
     }
 
     async fn current(office: &Office, plugin: &PluginId) -> Issued {
         let mut connection = office.authority.connection().await.expect("connects");
-        tokens::of_plugin(&mut connection, plugin)
-            .await
-            .expect("reads")
-            .expect("has a token")
+        tokens::of_plugin(&mut connection, plugin).await.expect("reads").expect("has a token")
     }
 
     /// Whether the token is accepted now.
     async fn accepted(office: &Office, issued: &Issued) -> bool {
-        let token = office
-            .authority
-            .lock()
-            .await
-            .sign(issued)
-            .expect("signs")
-            .expect("has the key");
+        let token = office.authority.lock().await.sign(issued).expect("signs").expect("has the key");
         let now = office.authority.now().as_seconds();
-        office
-            .authority
-            .verifier()
-            .introspect(token.as_str(), now)
-            .is_ok()
+        office.authority.verifier().introspect(token.as_str(), now).is_ok()
     }
 
     #[tokio::test]
@@ -225,10 +204,7 @@ mod tests {
         office.clock.advance(631);
         assert!(pass(&office.authority).await.expect("passes") > next);
         let second = current(&office, &first.terms.plugin_id).await;
-        assert_eq!(
-            (second.issued_at, &second.terms),
-            (START + 631, &first.terms)
-        );
+        assert_eq!((second.issued_at, &second.terms), (START + 631, &first.terms));
         assert_ne!(second.jti, first.jti);
         assert!(accepted(&office, &first).await && accepted(&office, &second).await);
     }
@@ -238,14 +214,7 @@ mod tests {
         let folder = testing::folder();
         let office = testing::office(&folder).await;
         let plugin = started(&office, "focuser").await.terms.plugin_id;
-        for at in [
-            0,
-            START + 31_536_000,
-            START + 31_532_400,
-            START,
-            START - 10,
-            3_000_000_000,
-        ] {
+        for at in [0, START + 31_536_000, START + 31_532_400, START, START - 10, 3_000_000_000] {
             office.clock.set(at);
             pass(&office.authority).await.expect("passes");
             let issued = current(&office, &plugin).await;
@@ -260,14 +229,9 @@ mod tests {
         let office = testing::office(&folder).await;
         let first = started(&office, "focuser").await;
         let Issued { terms, .. } = first.clone();
-        revoke(
-            &office.authority,
-            &terms.plugin_id,
-            terms.start_id,
-            testing::origin(),
-        )
-        .await
-        .expect("revokes");
+        revoke(&office.authority, &terms.plugin_id, terms.start_id, testing::origin())
+            .await
+            .expect("revokes");
         assert!(!accepted(&office, &first).await);
         office.clock.advance(5_000);
         pass(&office.authority).await.expect("passes");
@@ -281,21 +245,12 @@ mod tests {
         let office = testing::office(&folder).await;
         let first = started(&office, "focuser").await;
         let terms = first.terms.clone();
-        revoke(
-            &office.authority,
-            &terms.plugin_id,
-            terms.start_id,
-            testing::origin(),
-        )
-        .await
-        .expect("revokes");
+        revoke(&office.authority, &terms.plugin_id, terms.start_id, testing::origin())
+            .await
+            .expect("revokes");
         let listed = async || {
             let mut connection = office.authority.connection().await.expect("connects");
-            revocations::list(&mut connection)
-                .await
-                .expect("reads")
-                .sids
-                .len()
+            revocations::list(&mut connection).await.expect("reads").sids.len()
         };
         // A clock that jumps ahead and back does not bring the token back.
         office.clock.advance(31_536_000);
@@ -320,17 +275,11 @@ mod tests {
         let token = office.authority.lock().await.sign(&first).expect("signs");
         let after = testing::office(&folder).await;
         assert_eq!(current(&after, &first.terms.plugin_id).await, first);
-        assert_eq!(
-            after.authority.lock().await.sign(&first).expect("signs"),
-            token
-        );
+        assert_eq!(after.authority.lock().await.sign(&first).expect("signs"), token);
         after.clock.advance(2_000);
         restore(&after.authority).await.expect("publishes");
         let renewed = current(&after, &first.terms.plugin_id).await;
-        assert_eq!(
-            (renewed.issued_at, renewed.terms),
-            (START + 2_000, first.terms)
-        );
+        assert_eq!((renewed.issued_at, renewed.terms), (START + 2_000, first.terms));
     }
 
     #[tokio::test]
@@ -339,10 +288,7 @@ mod tests {
         let office = testing::office(&folder).await;
         let first = started(&office, "focuser").await;
         let mut tx = office.authority.begin().await.expect("begins");
-        sqlx::query("DELETE FROM keys")
-            .execute(&mut *tx)
-            .await
-            .expect("deletes");
+        sqlx::query("DELETE FROM keys").execute(&mut *tx).await.expect("deletes");
         tx.commit().await.expect("commits");
         let after = testing::office(&folder).await;
         let renewed = current(&after, &first.terms.plugin_id).await;
@@ -354,10 +300,7 @@ mod tests {
     async fn a_damaged_row_does_not_hold_up_the_others() {
         let folder = testing::folder();
         let office = testing::office(&folder).await;
-        let (good, bad) = (
-            started(&office, "focuser").await,
-            started(&office, "dome").await,
-        );
+        let (good, bad) = (started(&office, "focuser").await, started(&office, "dome").await);
         let mut tx = office.authority.begin().await.expect("begins");
         sqlx::query("UPDATE tokens SET start_id = 'x' WHERE start_id = ?")
             .bind(bad.terms.start_id.to_string())
@@ -367,10 +310,7 @@ mod tests {
         tx.commit().await.expect("commits");
         office.clock.advance(700);
         pass(&office.authority).await.expect("passes");
-        assert_eq!(
-            current(&office, &good.terms.plugin_id).await.issued_at,
-            START + 700
-        );
+        assert_eq!(current(&office, &good.terms.plugin_id).await.issued_at, START + 700);
         let again = started(&office, "dome").await;
         assert!(accepted(&office, &again).await);
     }

@@ -14,9 +14,7 @@ use crate::tokens::Issued;
 /// their clocks may be that much late.
 pub(crate) fn until(issued: Option<&Issued>, now: Timestamp, lifetime: Duration) -> i64 {
     let from_now = now.after(lifetime).as_seconds();
-    issued
-        .map_or(from_now, |i| i.latest_expiry.max(from_now))
-        .saturating_add(2 * LEEWAY_SECONDS)
+    issued.map_or(from_now, |i| i.latest_expiry.max(from_now)).saturating_add(2 * LEEWAY_SECONDS)
 }
 
 /// Lists a start as over; one that is listed stays listed for the longer of both times.
@@ -60,18 +58,12 @@ pub(crate) async fn list(connection: &mut SqliteConnection) -> Result<Revoked, s
         .filter_map(|(start, until)| match start.parse() {
             Ok(sid) => Some(RevokedSid { sid, until }),
             Err(_) => {
-                tracing::error!(
-                    start,
-                    "a kept revocation cannot be used: the start is no id"
-                );
+                tracing::error!(start, "a kept revocation cannot be used: the start is no id");
                 None
             }
         })
         .collect();
-    Ok(Revoked {
-        sids,
-        jtis: Vec::new(),
-    })
+    Ok(Revoked { sids, jtis: Vec::new() })
 }
 
 /// The plugins that were stopped and have no token now: their topics are to be empty.
@@ -84,17 +76,11 @@ pub(crate) async fn plugins_without_token(
     )
     .fetch_all(connection)
     .await?;
-    Ok(ids
-        .iter()
-        .filter_map(|id| PluginId::parse(id).ok())
-        .collect())
+    Ok(ids.iter().filter_map(|id| PluginId::parse(id).ok()).collect())
 }
 
 /// Drops what is past. Returns how many.
-pub(crate) async fn drop_past(
-    connection: &mut SqliteConnection,
-    now: Timestamp,
-) -> Result<u64, sqlx::Error> {
+pub(crate) async fn drop_past(connection: &mut SqliteConnection, now: Timestamp) -> Result<u64, sqlx::Error> {
     let done = sqlx::query("DELETE FROM revoked_starts WHERE until < ?")
         .bind(now.as_seconds())
         .execute(connection)
@@ -103,11 +89,8 @@ pub(crate) async fn drop_past(
 }
 
 /// When the next entry is past.
-pub(crate) async fn next_past(
-    connection: &mut SqliteConnection,
-) -> Result<Option<Timestamp>, sqlx::Error> {
-    let until: Option<i64> = sqlx::query_scalar("SELECT MIN(until) FROM revoked_starts")
-        .fetch_one(connection)
-        .await?;
+pub(crate) async fn next_past(connection: &mut SqliteConnection) -> Result<Option<Timestamp>, sqlx::Error> {
+    let until: Option<i64> =
+        sqlx::query_scalar("SELECT MIN(until) FROM revoked_starts").fetch_one(connection).await?;
     Ok(until.map(|seconds| Timestamp::from_seconds(seconds.saturating_add(1))))
 }

@@ -15,10 +15,7 @@ const MOST_BYTES: u64 = 1024;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum KeyFileError {
     #[error("cannot read the key file {}: {source}; check that it exists and is this user's to read", path.display())]
-    Read {
-        path: PathBuf,
-        source: std::io::Error,
-    },
+    Read { path: PathBuf, source: std::io::Error },
     #[error(
         "the key file {} holds {bytes} bytes; it must hold 32 random bytes, raw or as base64. Make one with \
          `head -c 32 /dev/urandom`, or restore the one that was here",
@@ -48,15 +45,9 @@ pub(crate) struct Seal {
 impl Seal {
     /// Reads the key file.
     pub(crate) fn read(path: &Path) -> Result<Self, KeyFileError> {
-        let read = |source| KeyFileError::Read {
-            path: path.to_owned(),
-            source,
-        };
+        let read = |source| KeyFileError::Read { path: path.to_owned(), source };
         let bytes = std::fs::metadata(path).map_err(read)?.len();
-        let form = |bytes| KeyFileError::Form {
-            path: path.to_owned(),
-            bytes,
-        };
+        let form = |bytes| KeyFileError::Form { path: path.to_owned(), bytes };
         if bytes > MOST_BYTES {
             return Err(form(bytes));
         }
@@ -83,11 +74,7 @@ impl Seal {
     }
 
     /// Decrypts what [`seal`](Self::seal) made under the same `name`.
-    pub(crate) fn open(
-        &self,
-        name: &str,
-        sealed: &[u8],
-    ) -> Result<Zeroizing<Vec<u8>>, DoesNotOpen> {
+    pub(crate) fn open(&self, name: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, DoesNotOpen> {
         let (nonce, sealed) = sealed.split_at_checked(NONCE_LEN).ok_or(DoesNotOpen)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| DoesNotOpen)?;
         let mut secret = Zeroizing::new(sealed.to_vec());
@@ -125,36 +112,19 @@ mod tests {
     fn a_key_file_is_raw_or_base64() {
         let (_a, raw) = file(&[7; 32]);
         let (_b, text) = file(format!("{}\n", STANDARD.encode([7; 32])).as_bytes());
-        let sealed = Seal::read(&raw)
-            .expect("a key")
-            .seal("name", b"secret")
-            .expect("seals");
-        let opened = Seal::read(&text)
-            .expect("the same key")
-            .open("name", &sealed)
-            .expect("opens");
+        let sealed = Seal::read(&raw).expect("a key").seal("name", b"secret").expect("seals");
+        let opened = Seal::read(&text).expect("the same key").open("name", &sealed).expect("opens");
         assert_eq!(opened.as_slice(), b"secret");
     }
 
     #[test]
     fn what_is_no_key_file_is_told_and_its_content_is_not() {
-        let missing = Seal::read(Path::new("/nowhere/key"))
-            .expect_err("missing")
-            .to_string();
+        let missing = Seal::read(Path::new("/nowhere/key")).expect_err("missing").to_string();
         assert!(missing.contains("/nowhere/key"), "{missing}");
-        for content in [
-            b"".as_slice(),
-            b"hunter2",
-            &[1; 31],
-            &[1; 33],
-            &[b'A'; 5000],
-        ] {
+        for content in [b"".as_slice(), b"hunter2", &[1; 31], &[1; 33], &[b'A'; 5000]] {
             let (_folder, path) = file(content);
             let error = Seal::read(&path).expect_err("no key").to_string();
-            assert!(
-                error.contains("must hold 32 random bytes") && !error.contains("hunter2"),
-                "{error}"
-            );
+            assert!(error.contains("must hold 32 random bytes") && !error.contains("hunter2"), "{error}");
         }
     }
 
@@ -162,23 +132,12 @@ mod tests {
     fn what_was_sealed_opens_only_whole_under_its_name_and_with_its_key() {
         let seal = Seal::new(&[1; 32]).expect("a key");
         let sealed = seal.seal("name", b"secret").expect("seals");
-        assert_ne!(
-            sealed,
-            seal.seal("name", b"secret").expect("seals"),
-            "the nonce is new each time"
-        );
+        assert_ne!(sealed, seal.seal("name", b"secret").expect("seals"), "the nonce is new each time");
         assert!(!sealed.windows(6).any(|w| w == b"secret"));
         assert_eq!(seal.open("other", &sealed), Err(DoesNotOpen));
-        assert_eq!(
-            Seal::new(&[2; 32]).expect("a key").open("name", &sealed),
-            Err(DoesNotOpen)
-        );
+        assert_eq!(Seal::new(&[2; 32]).expect("a key").open("name", &sealed), Err(DoesNotOpen));
         for length in 0..sealed.len() {
-            assert_eq!(
-                seal.open("name", &sealed[..length]),
-                Err(DoesNotOpen),
-                "{length}"
-            );
+            assert_eq!(seal.open("name", &sealed[..length]), Err(DoesNotOpen), "{length}");
         }
         for index in 0..sealed.len() {
             let mut changed = sealed.clone();

@@ -34,10 +34,7 @@ impl SecurityCoordinator {
     ) -> anyhow::Result<Self> {
         let authority = Authority::open(settings, parts, clock).await?;
         refresh::restore(&authority).await?;
-        Ok(Self {
-            authority,
-            health: parts.health.clone(),
-        })
+        Ok(Self { authority, health: parts.health.clone() })
     }
 }
 
@@ -52,9 +49,7 @@ impl Service for SecurityCoordinator {
     }
 
     async fn build(settings: Settings, parts: Parts) -> anyhow::Result<Arc<Self>> {
-        Ok(Arc::new(
-            Self::with_clock(&settings, &parts, Arc::new(SystemClock)).await?,
-        ))
+        Ok(Arc::new(Self::with_clock(&settings, &parts, Arc::new(SystemClock)).await?))
     }
 
     fn watches(&self) -> Vec<String> {
@@ -62,19 +57,14 @@ impl Service for SecurityCoordinator {
     }
 
     async fn observe(&self, delivery: Delivery) {
-        tracing::debug!(
-            topic = delivery.topic,
-            "a message that nothing was asked for is ignored"
-        );
+        tracing::debug!(topic = delivery.topic, "a message that nothing was asked for is ignored");
     }
 
     async fn handle(&self, permit: Permit, request: Request) -> Result<Reply, ErrorBody> {
         match permit.operation() {
             Operation::Issue => handler::issue::handle(&self.authority, &permit, &request).await,
             Operation::Revoke => handler::revoke::handle(&self.authority, &permit, &request).await,
-            Operation::Introspect => {
-                handler::introspect::handle(&self.authority, &permit, &request).await
-            }
+            Operation::Introspect => handler::introspect::handle(&self.authority, &permit, &request).await,
             other => Err(ErrorBody::new(
                 ErrorCode::UnknownOperation,
                 format!("The security coordinator has no operation {other}."),

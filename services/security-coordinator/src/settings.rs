@@ -24,10 +24,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            key_file: "/secrets/key".into(),
-            token_lifetime_seconds: 900,
-        }
+        Self { key_file: "/secrets/key".into(), token_lifetime_seconds: 900 }
     }
 }
 
@@ -58,10 +55,7 @@ mod tests {
 
     #[test]
     fn every_fault_is_named_with_its_key() {
-        let settings = Settings {
-            key_file: "/nowhere/key".into(),
-            token_lifetime_seconds: 9,
-        };
+        let settings = Settings { key_file: "/nowhere/key".into(), token_lifetime_seconds: 9 };
         let keys: Vec<String> = settings.faults().into_iter().map(|f| f.key).collect();
         assert_eq!(keys, ["key_file", "token_lifetime_seconds"]);
     }
@@ -70,17 +64,8 @@ mod tests {
     fn a_token_lives_for_ten_seconds_to_one_day() {
         let file = tempfile::NamedTempFile::new().expect("a file");
         std::fs::write(file.path(), [7; 32]).expect("writes");
-        for (seconds, fine) in [
-            (9, false),
-            (10, true),
-            (900, true),
-            (86_400, true),
-            (86_401, false),
-        ] {
-            let settings = Settings {
-                key_file: file.path().to_owned(),
-                token_lifetime_seconds: seconds,
-            };
+        for (seconds, fine) in [(9, false), (10, true), (900, true), (86_400, true), (86_401, false)] {
+            let settings = Settings { key_file: file.path().to_owned(), token_lifetime_seconds: seconds };
             assert_eq!(settings.faults().is_empty(), fine, "{seconds}");
         }
     }

@@ -24,9 +24,7 @@ const AHEAD: Duration = Duration::from_secs(2);
 pub(crate) enum TermsError {
     #[error(transparent)]
     Scope(#[from] ScopeError),
-    #[error(
-        "the manifest's digest is not 1 to {LONGEST_DIGEST} printable ASCII characters without spaces"
-    )]
+    #[error("the manifest's digest is not 1 to {LONGEST_DIGEST} printable ASCII characters without spaces")]
     Digest,
 }
 
@@ -44,16 +42,10 @@ impl TryFrom<IssueRequest> for Terms {
     type Error = TermsError;
 
     fn try_from(asked: IssueRequest) -> Result<Self, TermsError> {
-        let permissions = asked
-            .scope
-            .iter()
-            .map(String::as_str)
-            .chain([GRANTED_TO_ALL]);
+        let permissions = asked.scope.iter().map(String::as_str).chain([GRANTED_TO_ALL]);
         let scope = Scope::parse(permissions)?.to_string();
         let digest = &asked.digest;
-        if !(1..=LONGEST_DIGEST).contains(&digest.len())
-            || !digest.bytes().all(|b| b.is_ascii_graphic())
-        {
+        if !(1..=LONGEST_DIGEST).contains(&digest.len()) || !digest.bytes().all(|b| b.is_ascii_graphic()) {
             return Err(TermsError::Digest);
         }
         Ok(Self {
@@ -135,10 +127,7 @@ impl Issued {
     /// The token that follows this one.
     pub(crate) fn next(&self, kid: &str, now: Timestamp, lifetime: Duration) -> Self {
         let next = Self::first(self.terms.clone(), &self.correlation_id, kid, now, lifetime);
-        Self {
-            latest_expiry: self.latest_expiry.max(next.expires_at),
-            ..next
-        }
+        Self { latest_expiry: self.latest_expiry.max(next.expires_at), ..next }
     }
 
     /// Whether the next token is to be issued.
@@ -212,16 +201,10 @@ mod tests {
 
     #[test]
     fn what_is_no_permission_or_no_digest_is_refused() {
-        for (scope, digest) in [
-            (["moon:read"], "d"),
-            (["system:read"], ""),
-            (["system:read"], "a b"),
-            (["user:read"], "é"),
-        ] {
-            assert!(
-                Terms::try_from(request(&scope, digest)).is_err(),
-                "{scope:?} {digest:?}"
-            );
+        for (scope, digest) in
+            [(["moon:read"], "d"), (["system:read"], ""), (["system:read"], "a b"), (["user:read"], "é")]
+        {
+            assert!(Terms::try_from(request(&scope, digest)).is_err(), "{scope:?} {digest:?}");
         }
         assert!(Terms::try_from(request(&[], &"x".repeat(161))).is_err());
     }
@@ -233,14 +216,8 @@ mod tests {
             let after = refresh_after(LIFETIME, Uuid::new_v4());
             (least, most) = (least.min(after), most.max(after));
         }
-        assert!(
-            least >= Duration::from_secs(570) && least < Duration::from_secs(580),
-            "{least:?}"
-        );
-        assert!(
-            most <= Duration::from_secs(630) && most > Duration::from_secs(620),
-            "{most:?}"
-        );
+        assert!(least >= Duration::from_secs(570) && least < Duration::from_secs(580), "{least:?}");
+        assert!(most <= Duration::from_secs(630) && most > Duration::from_secs(620), "{most:?}");
     }
 
     #[test]

@@ -21,10 +21,7 @@ fn sample() -> Spec {
         presence: Presence::Present,
         alias: Some(id("myplugin")),
         client_ids: vec![],
-        publish: vec![
-            below("myplugin", "status"),
-            below("myplugin", "data"),
-        ],
+        publish: vec![below("myplugin", "status"), below("myplugin", "data")],
         subscribe: vec![below("myplugin", "#")],
         health_topic: below("myplugin", "health"),
         permissions: vec![],
@@ -211,8 +208,23 @@ mod properties {
 
     fn level() -> impl Strategy<Value = String> {
         let words = [
-            "bigskies", "coordinator", "plugin", "operator", "unique-plugin-guid", "myplugin", "other", "request",
-            "response", "control", "health", "status", "security", "internal", "token", "+", "",
+            "bigskies",
+            "coordinator",
+            "plugin",
+            "operator",
+            "unique-plugin-guid",
+            "myplugin",
+            "other",
+            "request",
+            "response",
+            "control",
+            "health",
+            "status",
+            "security",
+            "internal",
+            "token",
+            "+",
+            "",
         ];
         prop::sample::select(words.to_vec()).prop_map(str::to_owned)
     }

@@ -220,22 +220,16 @@ mod tests {
 
     #[test]
     fn roles_logins_and_defaults_are_read_as_the_plugin_writes_them() {
-        let role = one(
-            r#"{"command":"getRole","data":{"role":{"rolename":"r","acls":[
-            {"acltype":"subscribePattern","topic":"a","priority":0,"allow":true}]}}}"#,
-        );
+        let role = one(r#"{"command":"getRole","data":{"role":{"rolename":"r","acls":[
+            {"acltype":"subscribePattern","topic":"a","priority":0,"allow":true}]}}}"#);
         assert_eq!(role.role().expect("a role").acls[0].acltype, AclType::SubscribePattern);
-        let clients = one(
-            r#"{"command":"listClients","data":{"totalCount":7,"clients":[
-            {"username":"u","roles":[{"rolename":"r"}],"groups":[{"groupname":"g"}],"connections":[]}]}}"#,
-        );
+        let clients = one(r#"{"command":"listClients","data":{"totalCount":7,"clients":[
+            {"username":"u","roles":[{"rolename":"r"}],"groups":[{"groupname":"g"}],"connections":[]}]}}"#);
         let page = clients.clients().expect("a page");
         assert_eq!((page.total, &page.items[0].roles), (7, &vec![RoleRef::new("r", -1)]));
-        let defaults = one(
-            r#"{"command":"getDefaultACLAccess","data":{"acls":[
+        let defaults = one(r#"{"command":"getDefaultACLAccess","data":{"acls":[
             {"acltype":"publishClientSend","allow":false},{"acltype":"publishClientReceive","allow":false},
-            {"acltype":"subscribe","allow":false},{"acltype":"unsubscribe","allow":true}]}}"#,
-        );
+            {"acltype":"subscribe","allow":false},{"acltype":"unsubscribe","allow":true}]}}"#);
         assert_eq!(defaults.default_access().expect("defaults"), DefaultAccess::DENY);
         assert!(defaults.role().is_err());
     }

@@ -127,8 +127,7 @@ impl Command {
     }
 
     fn wire<'a>(&'a self, correlation: &'a str) -> Wire<'a> {
-        let mut wire =
-            Wire { command: self.name(), correlation_data: correlation, ..Wire::default() };
+        let mut wire = Wire { command: self.name(), correlation_data: correlation, ..Wire::default() };
         match self {
             Self::CreateRole(role) | Self::ModifyRole(role) => {
                 wire.rolename = Some(&role.rolename);
@@ -187,8 +186,7 @@ pub fn encode(batch: &str, commands: &[Command]) -> Vec<u8> {
     struct Message<'a> {
         commands: Vec<Wire<'a>>,
     }
-    let correlations: Vec<String> =
-        (0..commands.len()).map(|n| format!("{batch}/{n}")).collect();
+    let correlations: Vec<String> = (0..commands.len()).map(|n| format!("{batch}/{n}")).collect();
     let commands = commands.iter().zip(&correlations).map(|(c, id)| c.wire(id)).collect();
     serde_json::to_vec(&Message { commands }).expect("text, numbers and lists always serialise")
 }

@@ -62,7 +62,7 @@ fn message(rules: Rules) -> Rules {
 }
 
 fn security(rules: Rules) -> Rules {
-    rules.publish([of::tokens(), of::keys()]).subscribe([of::specs(), of::states()])
+    rules.publish([of::tokens(), of::keys()])
 }
 
 /// Where `operation` is asked for, as far as its answer's topic has to be spelt out.

@@ -112,10 +112,8 @@ async fn what_is_one_coordinators_is_nobody_elses() {
 async fn an_operator_can_ask_tell_and_watch_but_not_read_tokens_or_be_somebody_else() {
     let site = site(&[]).await;
     let client = site.client(OPERATOR, Version::V5).await;
-    let (me, other) = (
-        OperatorName::parse("operator").expect("a name"),
-        OperatorName::parse("other").expect("a name"),
-    );
+    let (me, other) =
+        (OperatorName::parse("operator").expect("a name"), OperatorName::parse("other").expect("a name"));
     for operation in Operation::ALL {
         let raw = RequestTopic::new(Principal::Unnamed, operation);
         let allowed = !operation.is_internal();
@@ -170,7 +168,9 @@ async fn requests_of_plugins_reach_the_coordinator_asked_and_no_watcher() {
     let from = |operation| RequestTopic::new(Principal::Plugin(id("any-plugin")), operation);
     let marker = plugin::health(&id("any-plugin"));
     let asked = from(Operation::List).to_string();
-    for topic in [&asked, &from(Operation::Introspect).to_string(), &from(Operation::List).response(), &marker] {
+    for topic in
+        [&asked, &from(Operation::Introspect).to_string(), &from(Operation::List).response(), &marker]
+    {
         witness.publish(topic, "{}", 1, false).await.expect("published");
     }
     let seen = crate::site::until(&mut operator, &marker).await;

@@ -33,10 +33,7 @@ pub async fn connect(config: Config) -> (Bus, Inbox) {
 /// Waits until the connection is up; returns its epoch and whether the session was kept.
 pub async fn up(bus: &Bus) -> (u64, bool) {
     match link(bus, Link::is_up).await {
-        Link::Up {
-            epoch,
-            session_present,
-        } => (epoch, session_present),
+        Link::Up { epoch, session_present } => (epoch, session_present),
         Link::Down { reason } => unreachable!("{reason}"),
     }
 }
@@ -44,9 +41,8 @@ pub async fn up(bus: &Bus) -> (u64, bool) {
 /// Waits for a state of the link.
 pub async fn link(bus: &Bus, wanted: impl Fn(&Link) -> bool) -> Link {
     let mut link = bus.link();
-    let found = timeout(PATIENCE, link.wait_for(wanted))
-        .await
-        .map(|found| found.expect("the bus is there").clone());
+    let found =
+        timeout(PATIENCE, link.wait_for(wanted)).await.map(|found| found.expect("the bus is there").clone());
     found.unwrap_or_else(|_| panic!("the link did not change: {:?}", *bus.link().borrow()))
 }
 
@@ -60,10 +56,7 @@ pub async fn subscribe(bus: &Bus, filter: &str) {
 
 /// The next arrival.
 pub async fn next(inbox: &mut Inbox) -> Incoming {
-    timeout(PATIENCE, inbox.recv())
-        .await
-        .expect("something arrives in time")
-        .expect("the bus is there")
+    timeout(PATIENCE, inbox.recv()).await.expect("something arrives in time").expect("the bus is there")
 }
 
 /// The next message, whatever the connection does meanwhile.

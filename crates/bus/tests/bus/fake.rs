@@ -42,9 +42,7 @@ async fn serve(
     told: &mpsc::UnboundedSender<u8>,
 ) -> std::io::Result<()> {
     packet(stream).await?;
-    stream
-        .write_all(&[0x20, 3, u8::from(session_present), 0, 0])
-        .await?;
+    stream.write_all(&[0x20, 3, u8::from(session_present), 0, 0]).await?;
     loop {
         let (kind, body) = packet(stream).await?;
         if kind >> 4 == 14 {
@@ -54,17 +52,11 @@ async fn serve(
             continue;
         }
         let _ = told.send(kind);
-        let answer = if answers.len() > 1 {
-            answers.pop()
-        } else {
-            answers.first().copied()
-        };
+        let answer = if answers.len() > 1 { answers.pop() } else { answers.first().copied() };
         match answer.expect("at least one answer") {
             Answer::Acknowledge => {
                 let topic = usize::from(u16::from_be_bytes([body[0], body[1]]));
-                stream
-                    .write_all(&[0x40, 2, body[2 + topic], body[3 + topic]])
-                    .await?;
+                stream.write_all(&[0x40, 2, body[2 + topic], body[3 + topic]]).await?;
             }
             Answer::HangUp => return Ok(()),
             Answer::Disconnect(reason) => return stream.write_all(&[0xE0, 1, reason]).await,

@@ -5,9 +5,7 @@ use std::time::{Duration, Instant};
 use bus::{Bus, Config, Link, Outgoing, PublishError, SubscribeError, Tls};
 use testkit::{Broker, Client, Identities, eventually};
 
-use crate::common::{
-    MOMENT, PATIENCE, config, connect, durable, link, message, subscribe, text, up,
-};
+use crate::common::{MOMENT, PATIENCE, config, connect, durable, link, message, subscribe, text, up};
 
 fn reason(link: &Link) -> &str {
     match link {
@@ -32,20 +30,13 @@ async fn a_wrong_password_is_told_in_words_and_not_tried_in_a_hurry() {
     }
     let log = broker.log();
     let count = log.matches("intruder").count();
-    assert!(
-        (2..=5).contains(&count),
-        "{count} attempts in two seconds:\n{log}"
-    );
+    assert!((2..=5).contains(&count), "{count} attempts in two seconds:\n{log}");
 }
 
 #[tokio::test]
 async fn what_is_no_broker_is_told_in_words() {
     let registry = testkit::Registry::open().await;
-    let port = registry
-        .address()
-        .rsplit(':')
-        .next()
-        .and_then(|p| p.parse().ok());
+    let port = registry.address().rsplit(':').next().and_then(|p| p.parse().ok());
     let config = Config::new("127.0.0.1", port.expect("a port"), "a");
     let (bus, _inbox) = Bus::connect(config);
     let down = link(&bus, |l| reason(l) != "not connected yet").await;
@@ -53,20 +44,14 @@ async fn what_is_no_broker_is_told_in_words() {
 
     let (bus, _inbox) = Bus::connect(Config::new("does-not-exist.invalid", 1883, "a"));
     let down = link(&bus, |l| reason(l) != "not connected yet").await;
-    assert!(
-        reason(&down).contains("cannot reach the broker at does-not-exist.invalid:1883"),
-        "{down:?}"
-    );
+    assert!(reason(&down).contains("cannot reach the broker at does-not-exist.invalid:1883"), "{down:?}");
 }
 
 #[tokio::test]
 async fn a_client_id_that_another_takes_is_told_in_words() {
     let broker = Broker::start().await;
     let (bus, _inbox) = connect(config(&broker, "mine")).await;
-    let thief = Client::at(broker.port(), "mine")
-        .connect()
-        .await
-        .expect("a client");
+    let thief = Client::at(broker.port(), "mine").connect().await.expect("a client");
     let down = link(&bus, |l| !l.is_up()).await;
     assert!(reason(&down).contains("taken over"), "{down:?}");
     drop(thief);
@@ -93,27 +78,18 @@ async fn an_encrypted_connection_needs_a_broker_that_the_given_authority_signed(
     for host in ["127.0.0.1", "localhost"] {
         let mut config = config(&broker, host);
         config.host = host.to_owned();
-        let trusting = |pem: &str| {
-            Some(Tls {
-                ca_pem: pem.as_bytes().to_vec(),
-            })
-        };
+        let trusting = |pem: &str| Some(Tls { ca_pem: pem.as_bytes().to_vec() });
         config.tls = trusting(broker.ca_pem().expect("it is encrypted"));
         let (bus, mut inbox) = connect(config.clone()).await;
         subscribe(&bus, "x").await;
-        bus.publish(Outgoing::new("x", vec![b'x'; 100_000]))
-            .await
-            .expect("published");
+        bus.publish(Outgoing::new("x", vec![b'x'; 100_000])).await.expect("published");
         assert_eq!(message(&mut inbox).await.payload.len(), 100_000);
         let thief = connect(config.clone()).await;
         let down = link(&bus, |l| !l.is_up()).await;
         assert!(reason(&down).contains("taken over"), "{down:?}");
         drop((bus, thief));
 
-        for (ca, words) in [
-            (another.ca_pem().expect("it is encrypted"), "certificate"),
-            ("", "no CA"),
-        ] {
+        for (ca, words) in [(another.ca_pem().expect("it is encrypted"), "certificate"), ("", "no CA")] {
             config.tls = trusting(ca);
             let (bus, _inbox) = Bus::connect(config.clone());
             let down = link(&bus, |l| reason(l) != "not connected yet").await;
@@ -123,10 +99,7 @@ async fn an_encrypted_connection_needs_a_broker_that_the_given_authority_signed(
 }
 
 async fn observer(broker: &Broker) -> Client {
-    let observer = Client::at(broker.port(), "observer")
-        .connect()
-        .await
-        .expect("a client");
+    let observer = Client::at(broker.port(), "observer").connect().await.expect("a client");
     observer.subscribe("will").await.expect("granted");
     observer
 }
@@ -143,16 +116,8 @@ async fn a_shutdown_publishes_no_will_and_keeps_the_durable_session() {
     assert!(observer.recv(MOMENT).await.is_none());
 
     let refused = clone.publish(Outgoing::new("x", "1")).await;
-    assert_eq!(
-        refused,
-        Err(PublishError::Closed {
-            topic: "x".to_owned()
-        })
-    );
-    assert_eq!(
-        clone.subscribe(&["x".to_owned()]).await,
-        Err(SubscribeError::Closed)
-    );
+    assert_eq!(refused, Err(PublishError::Closed { topic: "x".to_owned() }));
+    assert_eq!(clone.subscribe(&["x".to_owned()]).await, Err(SubscribeError::Closed));
 
     observer.publish("x", "2", 1, false).await.expect("taken");
     let (bus, mut inbox) = connect(config).await;
@@ -164,18 +129,13 @@ async fn a_shutdown_publishes_no_will_and_keeps_the_durable_session() {
 async fn a_dropped_bus_publishes_its_will() {
     let broker = Broker::start().await;
     let mut observer = observer(&broker).await;
-    let will = Outgoing::new("will", "died")
-        .expires_in(Duration::from_secs(60))
-        .retained();
+    let will = Outgoing::new("will", "died").expires_in(Duration::from_secs(60)).retained();
     let (bus, mut inbox) = connect(config(&broker, "a").last_will(will)).await;
     drop(bus.clone());
     assert!(observer.recv(MOMENT).await.is_none());
     drop(bus);
     let will = observer.recv(PATIENCE).await.expect("the will");
-    assert_eq!(
-        (will.topic.as_str(), will.text().as_str()),
-        ("will", "died")
-    );
+    assert_eq!((will.topic.as_str(), will.text().as_str()), ("will", "died"));
     while inbox.recv().await.is_some() {}
 }
 
@@ -212,9 +172,7 @@ async fn a_shutdown_is_quick_also_without_a_broker() {
     let (bus, mut inbox) = connect(config(&broker, "a")).await;
     broker.stop();
     link(&bus, |l| !l.is_up()).await;
-    tokio::time::timeout(Duration::from_secs(5), bus.shutdown())
-        .await
-        .expect("quick");
+    tokio::time::timeout(Duration::from_secs(5), bus.shutdown()).await.expect("quick");
     while inbox.recv().await.is_some() {}
 }
 
@@ -227,9 +185,7 @@ async fn a_shutdown_of_a_frozen_connection_ends_too() {
         let bus = bus.clone();
         async move { bus.publish(Outgoing::new("x", "1")).await }
     });
-    tokio::time::timeout(Duration::from_secs(10), bus.shutdown())
-        .await
-        .expect("an end");
+    tokio::time::timeout(Duration::from_secs(10), bus.shutdown()).await.expect("an end");
     let told = stuck.await.expect("no panic");
     assert!(told.is_err(), "{told:?}");
     broker.resume();

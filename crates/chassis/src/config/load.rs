@@ -166,10 +166,11 @@ impl<S: Section> Reader<S> {
     fn finish(mut self) -> Result<Loaded<S>, ConfigError> {
         let (common, own) = self.take(&self.tree).map_err(|e| ConfigError(vec![Fault::new("", e)]))?;
         self.faults.extend(common.faults());
-        self.faults.extend(own.faults().into_iter().map(|fault| Fault {
-            key: format!("{}.{}", self.coordinator, fault.key),
-            ..fault
-        }));
+        self.faults.extend(
+            own.faults()
+                .into_iter()
+                .map(|fault| Fault { key: format!("{}.{}", self.coordinator, fault.key), ..fault }),
+        );
         if self.faults.is_empty() {
             Ok(Loaded { common, own, effective: self.tree })
         } else {
@@ -216,7 +217,10 @@ mod tests {
 
     impl Section for Own {
         fn faults(&self) -> Vec<Fault> {
-            (self.interval_seconds > 10).then(|| Fault::new("interval_seconds", "too long")).into_iter().collect()
+            (self.interval_seconds > 10)
+                .then(|| Fault::new("interval_seconds", "too long"))
+                .into_iter()
+                .collect()
         }
     }
 

@@ -122,7 +122,9 @@ impl Picture {
         );
         if states.len() < self.plugins.len() {
             let unread = self.plugins.len() - states.len();
-            text.push_str(&format!("\n{unread} more of another version than this program: --json shows them"));
+            text.push_str(&format!(
+                "\n{unread} more of another version than this program: --json shows them"
+            ));
         }
         if let Some(summary) = summary(&states) {
             text.push_str(&format!("\n\n{}", ink(Ink::Faint, &summary)));
@@ -163,14 +165,13 @@ fn sentence(observed: &Observed) -> String {
 
 fn summary(states: &[PluginState]) -> Option<String> {
     let count = |phase: Phase| states.iter().filter(|state| state.phase == phase).count();
-    let parts: Vec<String> = [
-        Phase::Running, Phase::Starting, Phase::Stopping, Phase::Removing, Phase::Failed, Phase::Stopped,
-    ]
-    .into_iter()
-    .map(|phase| (count(phase), phase))
-    .filter(|(count, _)| *count > 0)
-    .map(|(count, phase)| format!("{count} {}", phase.as_str()))
-    .collect();
+    let parts: Vec<String> =
+        [Phase::Running, Phase::Starting, Phase::Stopping, Phase::Removing, Phase::Failed, Phase::Stopped]
+            .into_iter()
+            .map(|phase| (count(phase), phase))
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, phase)| format!("{count} {}", phase.as_str()))
+            .collect();
     (states.len() > 1).then(|| format!("{} plugins: {}", states.len(), parts.join(", ")))
 }
 

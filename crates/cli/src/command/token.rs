@@ -47,6 +47,8 @@ fn fields(claims: &Claims, now: Timestamp) -> Fields {
 
 #[cfg(test)]
 mod tests {
+    use envelope::payload::token::ISSUER;
+
     use super::*;
     use crate::render::finish;
 
@@ -58,7 +60,7 @@ mod tests {
     fn claims_are_decoded_and_times_are_relative() {
         let now = 1_768_521_600;
         let claims = Claims {
-            iss: "bigskies/coordinator/security".to_owned(),
+            iss: ISSUER.to_owned(),
             sub: "plugin:focuser".to_owned(),
             aud: "bigskies".to_owned(),
             client_id: "focuser".to_owned(),

@@ -38,7 +38,9 @@ pub(super) fn advice(refusal: &Refusal) -> Vec<String> {
     if is(ErrorCode::ApprovalRequired) {
         let digest = ["approve", "digest"].iter().find_map(|key| refusal.details[*key].as_str());
         digest
-            .map(|digest| format!("to approve exactly this, repeat the command with --approve {}", clean(digest)))
+            .map(|digest| {
+                format!("to approve exactly this, repeat the command with --approve {}", clean(digest))
+            })
             .into_iter()
             .collect()
     } else if is(ErrorCode::UnknownPlugin) {

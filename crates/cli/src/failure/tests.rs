@@ -70,7 +70,11 @@ error: focuser asks for more than its own namespace. (approval_required)
 
 #[test]
 fn hostile_text_of_an_answer_never_reaches_the_terminal() {
-    let failure = refusal("x\u{1b}c", "a\u{1b}]0;t\u{7}", json!({"faults": [{"pointer": "/\u{1b}", "reason": "\u{9b}"}]}));
+    let failure = refusal(
+        "x\u{1b}c",
+        "a\u{1b}]0;t\u{7}",
+        json!({"faults": [{"pointer": "/\u{1b}", "reason": "\u{9b}"}]}),
+    );
     assert!(!shown(&failure).chars().any(|c| c.is_control() && c != '\n'), "{}", shown(&failure));
 }
 
@@ -116,8 +120,7 @@ fn every_kind_of_failure_has_its_documented_exit_code() {
 
 #[test]
 fn a_silent_coordinator_is_named_with_what_to_look_at() {
-    let failure =
-        Failure::NobodyListens { coordinator: Coordinator::Plugin, operation: Operation::Install };
+    let failure = Failure::NobodyListens { coordinator: Coordinator::Plugin, operation: Operation::Install };
     let text = shown(&failure);
     assert!(text.contains("is the plugin coordinator running?"), "{text}");
     assert!(text.contains("`docker compose ps`"), "{text}");

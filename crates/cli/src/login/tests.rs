@@ -14,8 +14,7 @@ fn checkout(content: &str) -> (tempfile::TempDir, PathBuf) {
     (root, deep)
 }
 
-const CONTENT: &str =
-    "# The operator's login\nMQTT_HOST=broker\nMQTT_PORT=2883\nMQTT_USERNAME=operator.ada\nMQTT_PASSWORD='p w'\n";
+const CONTENT: &str = "# The operator's login\nMQTT_HOST=broker\nMQTT_PORT=2883\nMQTT_USERNAME=operator.ada\nMQTT_PASSWORD='p w'\n";
 
 #[test]
 fn the_login_file_is_found_from_a_folder_below() {
@@ -97,7 +96,8 @@ fn only_an_operators_login_is_taken() {
 #[test]
 fn a_port_that_is_none_is_told() {
     for port in ["0", "65536", "mqtt"] {
-        let (_root, deep) = checkout(&format!("MQTT_USERNAME=operator.ada\nMQTT_PASSWORD=x\nMQTT_PORT={port}\n"));
+        let (_root, deep) =
+            checkout(&format!("MQTT_USERNAME=operator.ada\nMQTT_PASSWORD=x\nMQTT_PORT={port}\n"));
         let error = Login::find(&Common::default(), no_environment, &deep).expect_err("no port");
         assert!(matches!(error, LoginError::Port { .. }), "{error}");
     }

@@ -78,7 +78,9 @@ mod tests {
 
     #[test]
     fn sizes_have_one_decimal() {
-        for (count, text) in [(999, "999 B"), (1000, "1.0 kB"), (17_350_000, "17.3 MB"), (2_000_000_000, "2.0 GB")] {
+        for (count, text) in
+            [(999, "999 B"), (1000, "1.0 kB"), (17_350_000, "17.3 MB"), (2_000_000_000, "2.0 GB")]
+        {
             assert_eq!(bytes(count), text);
         }
         assert!(bytes(u64::MAX).ends_with(" GB"));

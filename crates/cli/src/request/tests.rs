@@ -17,8 +17,10 @@ fn answer(request: &Request, payload: &Value) -> Heard {
 fn a_request_goes_out_as_the_operator_with_everything_that_finds_it_again() {
     let request = request();
     let message = request.message();
-    assert_eq!(message.topic, "bigskies/operator/ada/request/plugin/install");
-    assert_eq!(message.response_topic.as_deref(), Some("bigskies/operator/ada/response/plugin/install"));
+    let topic = RequestTopic::parse(&message.topic).expect("a request topic");
+    assert_eq!(topic.caller.to_string(), "operator:ada");
+    assert_eq!(topic.known_operation(), Some(Operation::Install));
+    assert_eq!(message.response_topic, Some(topic.response()));
     assert_eq!(message.correlation_data.as_deref(), Some(request.correlation_id().as_bytes()));
     let sent: Envelope = serde_json::from_slice(&message.payload).expect("an envelope");
     assert_eq!(sent.kind, MessageType::Request);
@@ -43,10 +45,18 @@ fn every_request_begins_a_trace_of_its_own() {
 fn answers_to_others_are_not_ours() {
     let request = request();
     let yes = json!({"type": "response", "correlation_id": request.correlation_id(),
-        "payload": {"success": true, "data": 1}}).to_string();
+        "payload": {"success": true, "data": 1}})
+    .to_string();
     let response = request.topic.response();
     assert_eq!(request.hear(&response, Some(b"another"), yes.as_bytes()), Heard::Nothing);
-    assert_eq!(request.hear("bigskies/operator/ada/response/plugin/start", None, yes.as_bytes()), Heard::Nothing);
+    assert_eq!(
+        request.hear(
+            &RequestTopic::new(request.topic.caller.clone(), Operation::Start).response(),
+            None,
+            yes.as_bytes()
+        ),
+        Heard::Nothing
+    );
     assert_eq!(request.hear(&response, None, yes.as_bytes()), Heard::Answer(Ok(json!(1))));
     let foreign = json!({"correlation_id": "another", "payload": {"success": true}}).to_string();
     assert_eq!(request.hear(&response, None, foreign.as_bytes()), Heard::Nothing);
@@ -68,7 +78,8 @@ fn a_refusal_is_passed_on_whole_even_with_a_code_from_a_later_version() {
 #[test]
 fn what_is_no_answer_is_told_as_such() {
     let request = request();
-    for payload in [json!({}), json!(null), json!({"success": "yes"}), json!({"success": false}), json!([1])] {
+    for payload in [json!({}), json!(null), json!({"success": "yes"}), json!({"success": false}), json!([1])]
+    {
         let heard = answer(&request, &payload);
         assert!(matches!(heard, Heard::Answer(Err(Failed::Unreadable(_)))), "{payload}: {heard:?}");
     }

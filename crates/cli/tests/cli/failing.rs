@@ -90,14 +90,18 @@ async fn when_no_answer_comes_it_tells_what_was_last_heard_of_the_coordinator() 
 async fn a_request_that_waits_for_a_dead_coordinator_says_so() {
     let stage = Stage::new().await;
     let mut plugin = stage.coordinator(Coordinator::Plugin).await;
-    let will = json!({"component": "plugin", "status": "unhealthy", "message": "connection lost", "details": {}});
+    let will =
+        json!({"component": "plugin", "status": "unhealthy", "message": "connection lost", "details": {}});
     let instance = "p-1".parse().expect("an id");
     plugin.retain(topic::coordinator::instance_health(Coordinator::Plugin, &instance), will).await;
     let child = stage.spawn(&["plugin", "list", "--timeout", "2s"]);
     plugin.asked(Operation::List).await;
     let ended = end(child).await;
     assert_eq!(ended.code, 4, "{ended:?}");
-    assert!(ended.err.starts_with("warning: the plugin coordinator is down; the request waits for it for 2 s"), "{ended:?}");
+    assert!(
+        ended.err.starts_with("warning: the plugin coordinator is down; the request waits for it for 2 s"),
+        "{ended:?}"
+    );
     assert!(ended.err.contains("down: connection lost"), "{ended:?}");
 }
 
@@ -115,7 +119,10 @@ async fn a_broker_that_is_not_there_and_one_that_refuses_are_told_apart() {
     assert_eq!(ended.code, 3, "{ended:?}");
     let told: Value = serde_json::from_str(&ended.err).expect("JSON");
     assert_eq!(told["error"]["code"], "no_connection");
-    assert!(told["error"]["message"].as_str().is_some_and(|m| m.contains("cannot reach the broker")), "{told}");
+    assert!(
+        told["error"]["message"].as_str().is_some_and(|m| m.contains("cannot reach the broker")),
+        "{told}"
+    );
 }
 
 #[tokio::test]

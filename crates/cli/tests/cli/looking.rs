@@ -23,9 +23,7 @@ async fn status_needs_nobody_but_the_broker() {
     assert_eq!(ended.out.matches("not seen").count(), 3, "{ended:?}");
 
     let fake = stage.client().await;
-    let health = |status: &str, message: &str, details: Value| {
-        json!({"component": "c", "status": status, "message": message, "details": details})
-    };
+    let health = |status: &str, message: &str, details: Value| json!({"component": "c", "status": status, "message": message, "details": details});
     let waiting = health("degraded", "no tokens", json!({"waiting_for": ["security"]}));
     fake.retain(topic::coordinator::health(Coordinator::Plugin), waiting).await;
     fake.retain(topic::coordinator::health(Coordinator::Message), health("healthy", "", json!({}))).await;
@@ -72,7 +70,7 @@ async fn a_control_command_reaches_the_plugin_in_an_envelope_or_as_it_is() {
     focuser.bus.subscribe(&[topic::plugin::control(&id("focuser"))]).await.expect("subscribed");
     let child = stage.spawn(&["plugin", "control", "focuser", "move/in", r#"{"steps": 10}"#]);
     let heard = focuser.next().await;
-    assert_eq!(heard.topic, "bigskies/plugin/focuser/control/move/in");
+    assert_eq!(heard.topic, topic::plugin::control_command(&id("focuser"), "move/in"));
     let envelope: Envelope = serde_json::from_slice(&heard.payload).expect("an envelope");
     assert_eq!(envelope.kind, MessageType::Command);
     assert_eq!((envelope.source.as_str(), envelope.payload), ("operator:ada", json!({"steps": 10})));
@@ -95,7 +93,7 @@ async fn a_control_command_finds_a_plugin_that_listens_under_its_alias() {
     let child = stage.spawn(&["plugin", "control", "guid-1", "park"]);
     let asked = plugin.asked(Operation::Inspect).await;
     plugin.answer(&asked, success(json!({"manifest": manifest}))).await;
-    assert_eq!(sample.next().await.topic, "bigskies/plugin/sample/control/park");
+    assert_eq!(sample.next().await.topic, topic::plugin::control_command(&id("sample"), "park"));
     assert_eq!(end(child).await.code, 0);
 
     sample.bus.shutdown().await;
@@ -143,7 +141,7 @@ async fn events_are_followed_and_chosen_by_plugin() {
         let line = lines.next_line().await.expect("readable").expect("a line");
         let line: Value = serde_json::from_str(&line).expect("JSON");
         assert_eq!(line["message"]["payload"]["plugin_id"], "focuser");
-        assert_eq!(line["topic"], "bigskies/coordinator/plugin/event/phase");
+        assert_eq!(line["topic"], topic::coordinator::event(Coordinator::Plugin, "phase").as_str());
     }
     let process = child.id().expect("it runs").to_string();
     let kill = std::process::Command::new("kill").args(["-s", "INT", &process]).status();

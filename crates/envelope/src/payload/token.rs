@@ -167,10 +167,7 @@ pub struct Jwks {
 
 fn known_keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Jwk>, D::Error> {
     let keys = Vec::<serde_json::Value>::deserialize(deserializer)?;
-    Ok(keys
-        .into_iter()
-        .filter_map(|key| serde_json::from_value(key).ok())
-        .collect())
+    Ok(keys.into_iter().filter_map(|key| serde_json::from_value(key).ok()).collect())
 }
 
 /// A start of a plugin whose tokens are all refused.
@@ -288,13 +285,7 @@ mod tests {
             kid: "k".to_owned(),
             refresh_at: Timestamp::from_seconds(0),
         };
-        let shown = format!(
-            "{:?} {:?}",
-            IssueResponse {
-                token: message.clone()
-            },
-            message.token
-        );
+        let shown = format!("{:?} {:?}", IssueResponse { token: message.clone() }, message.token);
         assert!(!shown.contains("secret"), "{shown}");
         let wire = serde_json::to_value(&message).expect("plain data");
         assert_eq!(wire["token"], "secret.secret.secret");

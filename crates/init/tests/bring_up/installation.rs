@@ -35,19 +35,10 @@ impl Installation {
         let folder = TempDir::with_prefix("installation-").expect("a temporary folder");
         fs::create_dir(folder.path().join("volumes")).expect("a folder");
         fs::write(folder.path().join("docker-compose.yml"), "").expect("a file");
-        let output = Command::new(Path::new(ROOT).join("deploy/broker-root.sh"))
-            .output()
-            .expect("a shell");
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        let output = Command::new(Path::new(ROOT).join("deploy/broker-root.sh")).output().expect("a shell");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let broker_root = String::from_utf8(output.stdout).expect("a path");
-        Self {
-            folder,
-            broker_root: broker_root.trim_end().into(),
-        }
+        Self { folder, broker_root: broker_root.trim_end().into() }
     }
 
     /// The folder with everybody's volumes.
@@ -70,14 +61,10 @@ impl Installation {
     pub fn add_client(&self, username: &str, password: &str) {
         let content = fs::read(self.identities()).expect("the identities");
         let mut document: serde_json::Value = serde_json::from_slice(&content).expect("JSON");
-        let mut client =
-            serde_json::to_value(acl::password::hash(password).expect("random")).expect("JSON");
+        let mut client = serde_json::to_value(acl::password::hash(password).expect("random")).expect("JSON");
         client["username"] = username.into();
         client["roles"] = serde_json::json!([]);
-        document["clients"]
-            .as_array_mut()
-            .expect("a list")
-            .push(client);
+        document["clients"].as_array_mut().expect("a list").push(client);
         fs::write(self.identities(), document.to_string()).expect("write");
     }
 
@@ -94,21 +81,14 @@ impl Installation {
             .arg(path("docker-compose.yml"))
             .output()
             .expect("the program");
-        assert!(
-            output.status.success(),
-            "{} (is this root?)",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        assert!(output.status.success(), "{} (is this root?)", String::from_utf8_lossy(&output.stderr));
     }
 
     /// Starts the broker through its entry point, with the configuration of its image.
     pub async fn start_broker(&self) -> Broker {
         for _ in 0..ATTEMPTS {
             let port = free_port();
-            let mut broker = Broker {
-                process: self.spawn_broker(port),
-                port,
-            };
+            let mut broker = Broker { process: self.spawn_broker(port), port };
             // Another program may have taken the port in between.
             if broker.accepts_connections().await {
                 return broker;
@@ -125,14 +105,8 @@ impl Installation {
         let image = fs::read_to_string(Path::new(ROOT).join("deploy/broker/mosquitto.conf"))
             .expect("the configuration");
         let here = image
-            .replace(
-                "listener 1883",
-                &format!("user root\nlistener {port} 127.0.0.1"),
-            )
-            .replace(
-                "/usr/lib/mosquitto_dynamic_security.so",
-                &plugin.to_string_lossy(),
-            )
+            .replace("listener 1883", &format!("user root\nlistener {port} 127.0.0.1"))
+            .replace("/usr/lib/mosquitto_dynamic_security.so", &plugin.to_string_lossy())
             .replace("/data/", &data);
         fs::write(&config, here).expect("write");
         Command::new(env!("CARGO_BIN_EXE_bigskies-init"))
@@ -144,10 +118,7 @@ impl Installation {
             .arg("--identities")
             .arg(self.identities())
             .arg("--seed")
-            .arg(
-                self.volumes()
-                    .join("broker-secrets/dynamic-security.seed.json"),
-            )
+            .arg(self.volumes().join("broker-secrets/dynamic-security.seed.json"))
             .stderr(File::create(self.log()).expect("a log"))
             .spawn()
             .expect("the program")
@@ -167,11 +138,7 @@ pub struct Broker {
 impl Broker {
     /// Logs in and out.
     pub async fn try_login(&self, login: &str, password: &str) -> Result<(), Refusal> {
-        Client::new(self.port, "bring-up")
-            .login(login, password)
-            .connect()
-            .await
-            .map(drop)
+        Client::new(self.port, "bring-up").login(login, password).connect().await.map(drop)
     }
 
     /// Tries to get in without a login.
@@ -188,9 +155,7 @@ impl Broker {
                 if ended {
                     return Ok(false);
                 }
-                tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port))
-                    .await
-                    .map(|_| true)
+                tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.map(|_| true)
             }
         })
         .await

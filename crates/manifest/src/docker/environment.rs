@@ -12,15 +12,8 @@ use crate::read::Node;
 /// The variable that says where the plugin expects its configuration.
 pub const CONFIG_VARIABLE: &str = "PLUGIN_CONFIG";
 /// What the framework sets itself, whatever a manifest says.
-pub const OWN_VARIABLES: [&str; 7] = [
-    "MQTT_BROKER",
-    "MQTT_HOST",
-    "MQTT_PORT",
-    "MQTT_USERNAME",
-    "MQTT_PASSWORD",
-    "PLUGIN_ID",
-    "PLUGIN_NAME",
-];
+pub const OWN_VARIABLES: [&str; 7] =
+    ["MQTT_BROKER", "MQTT_HOST", "MQTT_PORT", "MQTT_USERNAME", "MQTT_PASSWORD", "PLUGIN_ID", "PLUGIN_NAME"];
 
 const MAX_VARIABLES: usize = 256;
 const MAX_NAME: usize = 128;
@@ -43,10 +36,7 @@ pub(super) fn read(node: &Node<'_>, found: &mut Findings) -> BTreeMap<String, St
             found.fault(&item.at, reason, fix);
         } else if let Some(text) = value(&item, found) {
             if OWN_VARIABLES.contains(&name) {
-                found.warn(
-                    &item.at,
-                    "is set by the framework, which does not use this value",
-                );
+                found.warn(&item.at, "is set by the framework, which does not use this value");
             }
             variables.insert(name.to_owned(), text);
         }
@@ -65,10 +55,7 @@ fn value(item: &Node<'_>, found: &mut Findings) -> Option<String> {
         Value::String(text) => text.clone(),
         Value::Number(_) | Value::Bool(_) => {
             let text = item.value.to_string();
-            found.warn(
-                &item.at,
-                format!("is not a text; it is taken as {}", quoted(&text)),
-            );
+            found.warn(&item.at, format!("is not a text; it is taken as {}", quoted(&text)));
             text
         }
         _ => {
@@ -78,11 +65,7 @@ fn value(item: &Node<'_>, found: &mut Findings) -> Option<String> {
     };
     if text.len() > MAX_VALUE {
         let reason = format!("has {} bytes", text.len());
-        found.fault(
-            &item.at,
-            reason,
-            format!("shorten it to {MAX_VALUE}, or use the configuration file"),
-        );
+        found.fault(&item.at, reason, format!("shorten it to {MAX_VALUE}, or use the configuration file"));
         return None;
     }
     if text.contains('\0') {
@@ -109,34 +92,18 @@ pub(super) fn check_config_path(
         Ok(_) => return found.fault(&at, format!("{} is a folder", quoted(text)), fix),
         Err(why) => return found.fault(&at, format!("{} {why}", quoted(text)), fix),
     };
-    let foreign = |v: &&Volume| {
-        matches!(v.source, VolumeSource::HostFolder { .. }) && is_within(path, &v.target)
-    };
-    let taken = [
-        "/proc",
-        "/sys",
-        "/dev",
-        "/etc/hosts",
-        "/etc/hostname",
-        "/etc/resolv.conf",
-    ];
+    let foreign =
+        |v: &&Volume| matches!(v.source, VolumeSource::HostFolder { .. }) && is_within(path, &v.target);
+    let taken = ["/proc", "/sys", "/dev", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
     if path == "/" || path == "/config" {
         found.fault(&at, format!("{} is a folder", quoted(path)), fix);
     } else if let Some(taken) = touched(path, &taken) {
         found.fault(&at, format!("{} would cover {taken}", quoted(path)), fix);
     } else if let Some(volume) = volumes.iter().find(foreign) {
-        let reason = format!(
-            "{} lies on the host, in {}",
-            quoted(path),
-            quoted(&volume.to_string())
-        );
+        let reason = format!("{} lies on the host, in {}", quoted(path), quoted(&volume.to_string()));
         found.fault(&at, reason, fix);
     } else if let Some(volume) = volumes.iter().find(|v| is_within(&v.target, path)) {
-        let reason = format!(
-            "{} is covered by {}",
-            quoted(path),
-            quoted(&volume.to_string())
-        );
+        let reason = format!("{} is covered by {}", quoted(path), quoted(&volume.to_string()));
         found.fault(&at, reason, fix);
     }
 }

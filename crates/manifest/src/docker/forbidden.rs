@@ -96,23 +96,16 @@ pub(crate) enum Place {
 /// Refuses the forbidden ones among the keys that have no meaning in `object`; warns of the others.
 pub(crate) fn sort_unknown(object: &Object<'_>, place: Place, found: &mut Findings) {
     for (key, node) in object.unknown() {
-        let plain: String = key
-            .chars()
-            .filter(|c| !"_-".contains(*c))
-            .map(|c| c.to_ascii_lowercase())
-            .collect();
+        let plain: String =
+            key.chars().filter(|c| !"_-".contains(*c)).map(|c| c.to_ascii_lowercase()).collect();
         let names = |keys: &[&str]| keys.contains(&plain.as_str());
-        let rule = RULES
-            .iter()
-            .find(|rule| names(rule.plain) || (place == Place::Container && names(rule.words)));
+        let rule =
+            RULES.iter().find(|rule| names(rule.plain) || (place == Place::Container && names(rule.words)));
         match rule {
             Some(rule) if !asks_for_nothing(node.value) => {
                 found.fault(&node.at, rule.reason, rule.fix);
             }
-            _ => found.warn(
-                &node.at,
-                format!("the key {} has no meaning here and is ignored", quoted(key)),
-            ),
+            _ => found.warn(&node.at, format!("the key {} has no meaning here and is ignored", quoted(key))),
         }
     }
 }

@@ -61,9 +61,7 @@ fn is_digest(text: &str) -> bool {
 
 fn is_tag(text: &str) -> bool {
     (1..=128).contains(&text.len())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
         && !text.starts_with(['.', '-'])
 }
 
@@ -79,8 +77,7 @@ fn is_host(text: &str) -> bool {
         Some(ip) => ip.parse::<std::net::Ipv6Addr>().is_ok(),
         None => {
             let alphanumeric = |c: char| c.is_ascii_alphanumeric();
-            host.bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b".-".contains(&b))
+            host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-".contains(&b))
                 && host.starts_with(alphanumeric)
                 && host.ends_with(alphanumeric)
         }
@@ -91,8 +88,7 @@ fn is_host(text: &str) -> bool {
 
 fn is_component(text: &str) -> bool {
     let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
-    text.bytes()
-        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b))
+    text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b))
         && edge(text.chars().next())
         && edge(text.chars().last())
         && !text.contains("..")

@@ -14,18 +14,7 @@ const FIX: &str = "write \"8080:8080\", \"127.0.0.1:8080:80/udp\" or \"8080\"";
 
 /// How a port is spoken to.
 #[derive(
-    Debug,
-    Clone,
-    Copy,
-    Default,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Serialize,
-    Deserialize,
-    JsonSchema,
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
@@ -73,10 +62,7 @@ impl Port {
 
     /// Whether both need the same port of the same host address.
     pub fn conflicts_with(&self, other: &Self) -> bool {
-        let (a, b) = (
-            self.host_address().to_canonical(),
-            other.host_address().to_canonical(),
-        );
+        let (a, b) = (self.host_address().to_canonical(), other.host_address().to_canonical());
         self.host_port == other.host_port
             && self.protocol == other.protocol
             && (a == b || a.is_unspecified() || b.is_unspecified())
@@ -103,38 +89,23 @@ impl Port {
                 Some((ip, text)) => (Some(host_ip(ip)?), port(text)?),
             },
         };
-        Ok(Self {
-            host_ip,
-            host_port,
-            container_port,
-            protocol,
-        })
+        Ok(Self { host_ip, host_port, container_port, protocol })
     }
 }
 
 fn host_ip(text: &str) -> Result<IpAddr, String> {
-    let bare = text
-        .strip_prefix('[')
-        .and_then(|t| t.strip_suffix(']'))
-        .unwrap_or(text);
-    bare.parse()
-        .map_err(|_| format!("{} is not an IP address", quoted(text)))
+    let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
+    bare.parse().map_err(|_| format!("{} is not an IP address", quoted(text)))
 }
 
 fn port(text: &str) -> Result<u16, String> {
     if text.contains('-') {
-        return Err(format!(
-            "{} is a range, and ports are published one by one",
-            quoted(text)
-        ));
+        return Err(format!("{} is a range, and ports are published one by one", quoted(text)));
     }
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     match text.parse() {
         Ok(port) if digits && port > 0 => Ok(port),
-        _ => Err(format!(
-            "{} is not a port number from 1 to 65535",
-            quoted(text)
-        )),
+        _ => Err(format!("{} is not a port number from 1 to 65535", quoted(text))),
     }
 }
 
@@ -145,11 +116,7 @@ impl fmt::Display for Port {
             Some(ip) => write!(f, "{ip}:")?,
             None => {}
         }
-        write!(
-            f,
-            "{}:{}/{}",
-            self.host_port, self.container_port, self.protocol
-        )
+        write!(f, "{}:{}/{}", self.host_port, self.container_port, self.protocol)
     }
 }
 
@@ -158,10 +125,7 @@ pub(super) fn read(node: &Node<'_>, found: &mut Findings) -> Vec<Port> {
     for item in node.list(found, MAX_PORTS) {
         let text = match item.value {
             serde_json::Value::Number(number) => {
-                found.warn(
-                    &item.at,
-                    format!("is a number; it is taken as \"{number}\""),
-                );
+                found.warn(&item.at, format!("is a number; it is taken as \"{number}\""));
                 number.to_string()
             }
             _ => match item.text(found) {
@@ -174,11 +138,7 @@ pub(super) fn read(node: &Node<'_>, found: &mut Findings) -> Vec<Port> {
             Ok(port) => match ports.iter().find(|other| other.conflicts_with(&port)) {
                 Some(other) => {
                     let reason = format!("needs the same port of the host as {other}");
-                    found.fault(
-                        &item.at,
-                        reason,
-                        "choose another host port, or leave one of them out",
-                    );
+                    found.fault(&item.at, reason, "choose another host port, or leave one of them out");
                 }
                 None => ports.push(port),
             },
@@ -202,18 +162,11 @@ mod tests {
             ("0.0.0.0:8080:80", "0.0.0.0:8080:80/tcp", false),
             ("[::1]:8080:80", "[::1]:8080:80/tcp", true),
             ("[::]:8080:80", "[::]:8080:80/tcp", false),
-            (
-                "::ffff:127.0.0.1:8080:80",
-                "[::ffff:127.0.0.1]:8080:80/tcp",
-                true,
-            ),
+            ("::ffff:127.0.0.1:8080:80", "[::ffff:127.0.0.1]:8080:80/tcp", true),
             ("192.168.1.4:65535:1", "192.168.1.4:65535:1/tcp", false),
         ] {
             let port = Port::parse(text).expect(text);
-            assert_eq!(
-                (port.to_string().as_str(), port.is_loopback()),
-                (shown, loopback)
-            );
+            assert_eq!((port.to_string().as_str(), port.is_loopback()), (shown, loopback));
             assert_eq!(Port::parse(&port.to_string()).as_ref(), Ok(&port), "{text}");
         }
     }

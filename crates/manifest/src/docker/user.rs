@@ -10,9 +10,7 @@ use crate::read::{Node, whole_number};
 
 /// A user and group of the container, by number. A name means whatever the image says it means, so it
 /// cannot be judged before the image is there; `root` alone is taken, as 0.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct User {
     /// The user's number.
     pub uid: u32,
@@ -36,10 +34,7 @@ impl User {
             Some(group) => Some(number(group)?),
             None => None,
         };
-        Some(Self {
-            uid: number(user)?,
-            gid,
-        })
+        Some(Self { uid: number(user)?, gid })
     }
 }
 
@@ -49,9 +44,7 @@ fn number(text: &str) -> Option<u32> {
         return Some(0);
     }
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    text.parse()
-        .ok()
-        .filter(|n| digits && *n <= i32::MAX as u32)
+    text.parse().ok().filter(|n| digits && *n <= i32::MAX as u32)
 }
 
 impl fmt::Display for User {

@@ -20,15 +20,8 @@ const FIX: &str = "write \"name:/data\" or, with the plugin's own folder, \
                    \"/var/lib/bigskies/plugins/{id}:/data\"; \":ro\" at the end makes it read-only";
 
 /// Places in the container that belong to the engine or the framework.
-const TAKEN: [&str; 7] = [
-    "/proc",
-    "/sys",
-    "/dev",
-    "/config",
-    "/etc/hosts",
-    "/etc/hostname",
-    "/etc/resolv.conf",
-];
+const TAKEN: [&str; 7] =
+    ["/proc", "/sys", "/dev", "/config", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
 
 /// A place in the container that outlives it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -42,9 +35,7 @@ pub struct Volume {
 }
 
 /// What a volume is on the host.
-#[derive(
-    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum VolumeSource {
     /// The plugin's own folder, exactly: `/var/lib/bigskies/plugins/{id or alias}`.
@@ -115,14 +106,7 @@ fn parse(text: &str, owners: &[&PluginId]) -> Result<(Volume, Option<String>), R
     let (source, deeper) = source::check(source, owners)?;
     let target = check_target(target)?;
     let remark = deeper.or_else(|| label.then(|| "\"z\" and \"Z\" have no effect".to_owned()));
-    Ok((
-        Volume {
-            source,
-            target: target.to_owned(),
-            read_only,
-        },
-        remark,
-    ))
+    Ok((Volume { source, target: target.to_owned(), read_only }, remark))
 }
 
 /// Whether it is read-only, and whether a label for SELinux was asked for.
@@ -134,10 +118,7 @@ fn mode(text: Option<&str>) -> Result<(bool, bool), Refusal> {
             "rw" => {}
             "z" | "Z" => label = true,
             _ => {
-                return Err((
-                    format!("has the option {}", quoted(option)),
-                    "use \"ro\" or \"rw\"",
-                ));
+                return Err((format!("has the option {}", quoted(option)), "use \"ro\" or \"rw\""));
             }
         }
     }
@@ -151,10 +132,7 @@ fn check_target(text: &str) -> Result<&str, Refusal> {
         None => Ok(path),
         Some(taken) => {
             let reason = format!("the target {} would cover {taken}", quoted(path));
-            Err((
-                reason,
-                "choose another target; /proc, /sys, /dev, /config and \"/\" are taken",
-            ))
+            Err((reason, "choose another target; /proc, /sys, /dev, /config and \"/\" are taken"))
         }
     }
 }
@@ -164,57 +142,26 @@ mod tests {
     use super::*;
 
     fn parsed(text: &str) -> Result<Volume, String> {
-        let (id, alias) = (
-            PluginId::parse("the-id").expect("id"),
-            PluginId::parse("mine").expect("id"),
-        );
-        parse(text, &[&id, &alias])
-            .map(|(volume, _)| volume)
-            .map_err(|(reason, _)| reason)
+        let (id, alias) = (PluginId::parse("the-id").expect("id"), PluginId::parse("mine").expect("id"));
+        parse(text, &[&id, &alias]).map(|(volume, _)| volume).map_err(|(reason, _)| reason)
     }
 
     #[test]
     fn the_own_folder_a_name_and_a_foreign_folder_are_told_apart() {
         use VolumeSource::*;
-        let own = |name: &str| OwnFolder {
-            path: format!("{PLUGIN_FOLDERS}/{name}"),
-        };
-        let host = |path: &str| HostFolder {
-            path: path.to_owned(),
-        };
+        let own = |name: &str| OwnFolder { path: format!("{PLUGIN_FOLDERS}/{name}") };
+        let host = |path: &str| HostFolder { path: path.to_owned() };
         let cases = [
-            (
-                "/var/lib/bigskies/plugins/the-id:/data",
-                own("the-id"),
-                false,
-            ),
-            (
-                "/var/lib/bigskies/plugins/mine/:/data:rw",
-                own("mine"),
-                false,
-            ),
-            (
-                "cache:/var/cache:ro",
-                Named {
-                    name: "cache".to_owned(),
-                },
-                true,
-            ),
+            ("/var/lib/bigskies/plugins/the-id:/data", own("the-id"), false),
+            ("/var/lib/bigskies/plugins/mine/:/data:rw", own("mine"), false),
+            ("cache:/var/cache:ro", Named { name: "cache".to_owned() }, true),
             ("/srv/images:/images:ro,z", host("/srv/images"), true),
-            (
-                "/etc/localtime:/etc/localtime:ro",
-                host("/etc/localtime"),
-                true,
-            ),
+            ("/etc/localtime:/etc/localtime:ro", host("/etc/localtime"), true),
             ("/run/udev:/run/udev:ro", host("/run/udev"), true),
         ];
         for (text, source, read_only) in cases {
             let volume = parsed(text).expect(text);
-            assert_eq!(
-                (volume.source, volume.read_only),
-                (source, read_only),
-                "{text}"
-            );
+            assert_eq!((volume.source, volume.read_only), (source, read_only), "{text}");
         }
     }
 

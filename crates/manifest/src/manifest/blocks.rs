@@ -34,12 +34,7 @@ impl Capabilities {
         let Some(mut object) = node.object(found) else {
             return Self::default();
         };
-        let mut flag = |key| {
-            object
-                .get(key)
-                .and_then(|n| n.flag(found))
-                .unwrap_or_default()
-        };
+        let mut flag = |key| object.get(key).and_then(|n| n.flag(found)).unwrap_or_default();
         let capabilities = Self {
             provides_devices: flag("provides_devices"),
             provides_ui: flag("provides_ui"),
@@ -100,11 +95,7 @@ impl HealthCheck {
     /// What holds for the plugin `id` when its manifest does not say.
     pub(super) fn of(id: &PluginId) -> Self {
         let topic = TopicName::parse(&plugin::health(id)).expect("an id can stand in a topic");
-        Self {
-            topic,
-            interval_seconds: DEFAULT_INTERVAL,
-            owner: Some(id.clone()),
-        }
+        Self { topic, interval_seconds: DEFAULT_INTERVAL, owner: Some(id.clone()) }
     }
 
     pub(super) fn read(node: &Node<'_>, id: &PluginId, found: &mut Findings) -> Self {
@@ -117,9 +108,7 @@ impl HealthCheck {
         {
             (health.topic, health.owner) = (topic, Some(owner));
         }
-        let interval = object
-            .get("interval_seconds")
-            .and_then(|n| n.whole(found, 1..=3600));
+        let interval = object.get("interval_seconds").and_then(|n| n.whole(found, 1..=3600));
         if let Some(seconds) = interval.and_then(|seconds| u32::try_from(seconds).ok()) {
             health.interval_seconds = seconds;
         }
@@ -128,11 +117,7 @@ impl HealthCheck {
     }
 }
 
-fn health_topic(
-    node: &Node<'_>,
-    id: &PluginId,
-    found: &mut Findings,
-) -> Option<(TopicName, PluginId)> {
+fn health_topic(node: &Node<'_>, id: &PluginId, found: &mut Findings) -> Option<(TopicName, PluginId)> {
     let text = node.text(found)?;
     let fix = format!("write {}", quoted(&plugin::health(id)));
     let topic = match TopicName::parse(text) {
@@ -150,26 +135,15 @@ fn health_topic(
     let owner = match PluginId::parse(owner) {
         Ok(owner) => owner,
         Err(error) => {
-            let reason = format!(
-                "{} has a third level that cannot be an alias: it {error}",
-                quoted(text)
-            );
+            let reason = format!("{} has a third level that cannot be an alias: it {error}", quoted(text));
             found.fault(&node.at, reason, fix);
             return None;
         }
     };
-    let reserved = [
-        plugin::control(&owner),
-        plugin::requests(&owner),
-        plugin::responses(&owner),
-    ];
-    let inside =
-        |text: &String| TopicFilter::parse(text).is_ok_and(|filter| filter.matches(&topic));
+    let reserved = [plugin::control(&owner), plugin::requests(&owner), plugin::responses(&owner)];
+    let inside = |text: &String| TopicFilter::parse(text).is_ok_and(|filter| filter.matches(&topic));
     if reserved.iter().any(inside) {
-        let reason = format!(
-            "{} is a place for control messages, requests or responses",
-            quoted(text)
-        );
+        let reason = format!("{} is a place for control messages, requests or responses", quoted(text));
         found.fault(&node.at, reason, fix);
         return None;
     }
@@ -208,10 +182,7 @@ impl Dependencies {
             Some(minimum)
         });
         object.warn_unknown(found);
-        Self {
-            coordinators: coordinators.unwrap_or_default(),
-            min_framework_version: minimum,
-        }
+        Self { coordinators: coordinators.unwrap_or_default(), min_framework_version: minimum }
     }
 }
 
@@ -224,10 +195,7 @@ fn coordinators(node: &Node<'_>, found: &mut Findings) -> BTreeSet<Coordinator> 
         match text.parse() {
             Ok(coordinator) => drop(coordinators.insert(coordinator)),
             Err(_) => {
-                let reason = format!(
-                    "there is no coordinator {}; it is not waited for",
-                    quoted(text)
-                );
+                let reason = format!("there is no coordinator {}; it is not waited for", quoted(text));
                 found.warn(&item.at, reason);
             }
         }
@@ -241,11 +209,7 @@ pub(super) fn version(node: &Node<'_>, found: &mut Findings) -> Option<Version> 
     let version = Version::parse(text).ok().filter(|_| text.len() <= 128);
     if version.is_none() {
         let reason = format!("{} is not a semantic version", quoted(text));
-        found.fault(
-            &node.at,
-            reason,
-            "write three numbers, such as \"1.0.0\" or \"1.0.0-beta.2\"",
-        );
+        found.fault(&node.at, reason, "write three numbers, such as \"1.0.0\" or \"1.0.0-beta.2\"");
     }
     version
 }
@@ -283,11 +247,7 @@ impl UiElement {
             };
             if elements.iter().any(|other| other.id == element.id) {
                 let reason = format!("has the id {} of an element before it", quoted(&element.id));
-                found.fault(
-                    &item.at.key("id"),
-                    reason,
-                    "give each element an id of its own",
-                );
+                found.fault(&item.at.key("id"), reason, "give each element an id of its own");
             } else {
                 elements.push(element);
             }
@@ -299,12 +259,7 @@ impl UiElement {
         let mut object = node.object(found)?;
         let id = object.need("id", "an id that is unique among the elements", found);
         let id = id.and_then(|n| n.line(found, 128)).map(str::to_owned);
-        let mut line = |key, max| {
-            object
-                .get(key)
-                .and_then(|n| n.line(found, max))
-                .map(str::to_owned)
-        };
+        let mut line = |key, max| object.get(key).and_then(|n| n.line(found, max)).map(str::to_owned);
         let (kind, title, icon) = (line("type", 64), line("title", 128), line("icon", 256));
         let description = object.get("description").and_then(|n| n.prose(found, 4096));
         let url = object.get("url").and_then(|node| {
@@ -312,22 +267,12 @@ impl UiElement {
             if (text.starts_with('/') && !text.starts_with("//")) || is_web(text) {
                 return Some(text.to_owned());
             }
-            let reason = format!(
-                "{} is neither a path nor an address of the web",
-                quoted(text)
-            );
+            let reason = format!("{} is neither a path nor an address of the web", quoted(text));
             found.fault(&node.at, reason, "begin it with \"/\" or \"https://\"");
             None
         });
         object.warn_unknown(found);
-        Some(Self {
-            id: id?,
-            kind,
-            title,
-            description: description.map(str::to_owned),
-            icon,
-            url,
-        })
+        Some(Self { id: id?, kind, title, description: description.map(str::to_owned), icon, url })
     }
 }
 

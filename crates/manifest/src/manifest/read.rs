@@ -40,52 +40,34 @@ fn parts(document: &Value, framework: Option<&Version>, found: &mut Findings) ->
     let release = release.and_then(|n| version(&n, found));
 
     // Without an id what depends on it is judged as if for a plugin that owns nothing but this name.
-    let judged = id
-        .clone()
-        .unwrap_or_else(|| PluginId::parse("the-id").expect("an id"));
+    let judged = id.clone().unwrap_or_else(|| PluginId::parse("the-id").expect("an id"));
     let health_check = match object.get("health_check") {
         Some(node) => HealthCheck::read(&node, &judged, found),
         None => HealthCheck::of(&judged),
     };
     let alias = health_check.owner.clone().filter(|owner| *owner != judged);
     if let (Some(alias), true) = (&alias, id.is_some()) {
-        check_name(
-            alias,
-            &Pointer::default().key("health_check").key("topic"),
-            found,
-        );
+        check_name(alias, &Pointer::default().key("health_check").key("topic"), found);
     }
     let owners: Vec<&PluginId> = std::iter::once(&judged).chain(&alias).collect();
     let namespace = Namespace::new(&judged, alias.as_ref());
 
     let manifest = Manifest {
-        description: object
-            .get("description")
-            .and_then(|n| n.prose(found, 4096))
-            .map(str::to_owned),
+        description: object.get("description").and_then(|n| n.prose(found, 4096)).map(str::to_owned),
         author: line(&mut object, "author", 256, found),
         license: license(&mut object, found),
         homepage: homepage(&mut object, found),
         capabilities: block(&mut object, "capabilities", found, Capabilities::read),
-        mqtt: block(&mut object, "mqtt", found, |n, f| {
-            Mqtt::read(n, &judged, &namespace, f)
-        }),
-        docker: block(&mut object, "docker", found, |n, f| {
-            Docker::read(n, &owners, f)
-        }),
+        mqtt: block(&mut object, "mqtt", found, |n, f| Mqtt::read(n, &judged, &namespace, f)),
+        docker: block(&mut object, "docker", found, |n, f| Docker::read(n, &owners, f)),
         ui_elements: block(&mut object, "ui_elements", found, UiElement::read_all),
-        dependencies: block(&mut object, "dependencies", found, |n, f| {
-            Dependencies::read(n, framework, f)
-        }),
+        dependencies: block(&mut object, "dependencies", found, |n, f| Dependencies::read(n, framework, f)),
         permissions: block(&mut object, "permissions", found, permissions),
         resources: block(&mut object, "resources", found, Resources::read),
         devices: block(&mut object, "devices", found, device::read),
         start_timeout_seconds: seconds(&mut object, "start_timeout_seconds", 3600, found),
         stop_timeout_seconds: seconds(&mut object, "stop_timeout_seconds", 600, found),
-        config_schema: object
-            .get("config_schema")
-            .and_then(|n| n.object(found))
-            .map(|o| o.map.clone()),
+        config_schema: object.get("config_schema").and_then(|n| n.object(found)).map(|o| o.map.clone()),
         health_check,
         id: judged,
         name: name.unwrap_or_default(),
@@ -136,31 +118,17 @@ fn block<'v, T: Default>(
     found: &mut Findings,
     read: impl FnOnce(&Node<'v>, &mut Findings) -> T,
 ) -> T {
-    object
-        .get(key)
-        .map(|node| read(&node, found))
-        .unwrap_or_default()
+    object.get(key).map(|node| read(&node, found)).unwrap_or_default()
 }
 
-fn line(
-    object: &mut Object<'_>,
-    key: &'static str,
-    max: usize,
-    found: &mut Findings,
-) -> Option<String> {
-    object
-        .get(key)
-        .and_then(|n| n.line(found, max))
-        .map(str::to_owned)
+fn line(object: &mut Object<'_>, key: &'static str, max: usize, found: &mut Findings) -> Option<String> {
+    object.get(key).and_then(|n| n.line(found, max)).map(str::to_owned)
 }
 
 fn license(object: &mut Object<'_>, found: &mut Findings) -> Option<String> {
     if object.get("license").is_none() {
         let at = object.at.key("license");
-        found.warn(
-            &at,
-            "is missing; the SDK asks every plugin to name its license",
-        );
+        found.warn(&at, "is missing; the SDK asks every plugin to name its license");
     }
     line(object, "license", 256, found)
 }
@@ -175,12 +143,7 @@ fn homepage(object: &mut Object<'_>, found: &mut Findings) -> Option<String> {
     Some(text.to_owned())
 }
 
-fn seconds(
-    object: &mut Object<'_>,
-    key: &'static str,
-    max: u64,
-    found: &mut Findings,
-) -> Option<u32> {
+fn seconds(object: &mut Object<'_>, key: &'static str, max: u64, found: &mut Findings) -> Option<u32> {
     let seconds = object.get(key)?.whole(found, 1..=max)?;
     u32::try_from(seconds).ok()
 }

@@ -24,29 +24,19 @@ pub struct Topics {
 }
 
 impl Mqtt {
-    pub(super) fn read(
-        node: &Node<'_>,
-        id: &PluginId,
-        namespace: &Namespace,
-        found: &mut Findings,
-    ) -> Self {
+    pub(super) fn read(node: &Node<'_>, id: &PluginId, namespace: &Namespace, found: &mut Findings) -> Self {
         let Some(mut object) = node.object(found) else {
             return Self::default();
         };
         let mut topics = |key, access| {
             let node = object.get(key);
-            node.map(|n| filters(&n, access, id, namespace, found))
-                .unwrap_or_default()
+            node.map(|n| filters(&n, access, id, namespace, found)).unwrap_or_default()
         };
         let topics_subscribe = topics("topics_subscribe", Access::Subscribe);
         let topics_publish = topics("topics_publish", Access::Publish);
         let client_id = object.get("client_id").and_then(|n| client_id(&n, found));
         object.warn_unknown(found);
-        Self {
-            topics_subscribe,
-            topics_publish,
-            client_id,
-        }
+        Self { topics_subscribe, topics_publish, client_id }
     }
 }
 
@@ -102,14 +92,10 @@ fn fix(never: Never, access: Access, id: &PluginId) -> String {
             quoted(&plugin::requests(id)),
             quoted(&plugin::responses(id))
         ),
-        Never::NotAnId => format!(
-            "write the id of a plugin there; the plugin's own topics are {}",
-            quoted(&own)
-        ),
-        _ => format!(
-            "{verb} the plugin's own topics {}, or name the exact topics needed",
-            quoted(&own)
-        ),
+        Never::NotAnId => {
+            format!("write the id of a plugin there; the plugin's own topics are {}", quoted(&own))
+        }
+        _ => format!("{verb} the plugin's own topics {}, or name the exact topics needed", quoted(&own)),
     }
 }
 
@@ -121,21 +107,13 @@ fn client_id(node: &Node<'_>, found: &mut Findings) -> Option<String> {
     let reserved = ["coordinator", "operator", "bigskies"];
     if text.is_empty() || text.len() > MAX_CLIENT_ID || !text.bytes().all(plain) {
         let reason = format!("{} cannot be a client id", quoted(text));
-        found.fault(
-            &node.at,
-            reason,
-            format!("use 1 to {MAX_CLIENT_ID} of A-Z a-z 0-9 . _ : / @ -"),
-        );
+        found.fault(&node.at, reason, format!("use 1 to {MAX_CLIENT_ID} of A-Z a-z 0-9 . _ : / @ -"));
         return None;
     }
     let lower = text.to_ascii_lowercase();
     if reserved.iter().any(|word| lower.starts_with(word)) {
         let reason = format!("{} begins like a client id of the framework", quoted(text));
-        found.fault(
-            &node.at,
-            reason,
-            "choose another, or use the plugin's id and leave the key out",
-        );
+        found.fault(&node.at, reason, "choose another, or use the plugin's id and leave the key out");
         return None;
     }
     Some(text.to_owned())

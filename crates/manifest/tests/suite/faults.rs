@@ -35,39 +35,19 @@ fn what_identifies_a_plugin_is_required_and_checked() {
         (json!({"id": "../../etc"}), "/id", "contains '/'"),
         (json!({"id": "a..b"}), "/id", "contains \"..\""),
         (json!({"id": "x"}), "/id", "has 1 characters"),
-        (
-            json!({"id": "MQTT.Broker"}),
-            "/id",
-            "reserved name \"mqtt-broker\"",
-        ),
+        (json!({"id": "MQTT.Broker"}), "/id", "reserved name \"mqtt-broker\""),
         (json!({"id": "bigskies-x"}), "/id", "reserved name"),
         (json!({"id": "plugin-coordinator"}), "/id", "reserved name"),
         (json!({"name": ""}), "/name", "is empty"),
         (json!({"name": "\u{1b}[2J"}), "/name", "U+001B"),
         (json!({"name": "a\u{202e}b"}), "/name", "U+202E"),
-        (
-            json!({"name": "x".repeat(129)}),
-            "/name",
-            "has 129 characters",
-        ),
-        (
-            json!({"version": "1.0"}),
-            "/version",
-            "not a semantic version",
-        ),
-        (
-            json!({"version": "v1.0.0"}),
-            "/version",
-            "not a semantic version",
-        ),
+        (json!({"name": "x".repeat(129)}), "/name", "has 129 characters"),
+        (json!({"version": "1.0"}), "/version", "not a semantic version"),
+        (json!({"version": "v1.0.0"}), "/version", "not a semantic version"),
         (json!({"version": 1}), "/version", "is a number"),
         (json!({"description": ["x"]}), "/description", "is a list"),
         (json!({"capabilities": []}), "/capabilities", "is a list"),
-        (
-            json!({"capabilities": {"provides_ui": "yes"}}),
-            "/capabilities/provides_ui",
-            "is a text",
-        ),
+        (json!({"capabilities": {"provides_ui": "yes"}}), "/capabilities/provides_ui", "is a text"),
     ]);
 }
 
@@ -77,73 +57,21 @@ fn health_and_dependencies_are_checked() {
     let topic = "/health_check/topic";
     check(&[
         (health("bigskies/plugin"), topic, "not a topic below"),
-        (
-            health("bigskies/plugin/focuser"),
-            topic,
-            "not a topic below",
-        ),
-        (
-            health("bigskies/coordinator/plugin/health"),
-            topic,
-            "not a topic below",
-        ),
-        (
-            health("other/plugin/focuser/health"),
-            topic,
-            "not a topic below",
-        ),
+        (health("bigskies/plugin/focuser"), topic, "not a topic below"),
+        (health("bigskies/coordinator/plugin/health"), topic, "not a topic below"),
+        (health("other/plugin/focuser/health"), topic, "not a topic below"),
         (health("bigskies/plugin/+/health"), topic, "contains '+'"),
         (health(""), topic, "is empty"),
-        (
-            health("bigskies/plugin/{id}/health"),
-            topic,
-            "cannot be an alias",
-        ),
-        (
-            health("bigskies/plugin//health"),
-            topic,
-            "cannot be an alias",
-        ),
-        (
-            health("bigskies/plugin/localhost/health"),
-            topic,
-            "reserved name",
-        ),
-        (
-            health("bigskies/plugin/focuser/request/plugin/list"),
-            topic,
-            "is a place for",
-        ),
-        (
-            health("bigskies/plugin/focuser/control"),
-            topic,
-            "is a place for",
-        ),
-        (
-            json!({"health_check": {"interval_seconds": 0}}),
-            "/health_check/interval_seconds",
-            "is 0",
-        ),
-        (
-            json!({"health_check": {"interval_seconds": 3601}}),
-            "/health_check/interval_seconds",
-            "is 3601",
-        ),
-        (
-            json!({"health_check": {"interval_seconds": -1}}),
-            "/health_check/interval_seconds",
-            "is -1",
-        ),
-        (
-            json!({"health_check": {"interval_seconds": 1.5}}),
-            "/health_check/interval_seconds",
-            "is 1.5",
-        ),
-        (
-            json!({"health_check": {"interval_seconds": "30"}}),
-            "/health_check/interval_seconds",
-            "is a text",
-        ),
+        (health("bigskies/plugin/{id}/health"), topic, "cannot be an alias"),
+        (health("bigskies/plugin//health"), topic, "cannot be an alias"),
+        (health("bigskies/plugin/localhost/health"), topic, "reserved name"),
+        (health("bigskies/plugin/focuser/request/plugin/list"), topic, "is a place for"),
+        (health("bigskies/plugin/focuser/control"), topic, "is a place for"),
+        (json!({"health_check": {"interval_seconds": 0}}), "/health_check/interval_seconds", "is 0"),
+        (json!({"health_check": {"interval_seconds": 3601}}), "/health_check/interval_seconds", "is 3601"),
+        (json!({"health_check": {"interval_seconds": -1}}), "/health_check/interval_seconds", "is -1"),
+        (json!({"health_check": {"interval_seconds": 1.5}}), "/health_check/interval_seconds", "is 1.5"),
+        (json!({"health_check": {"interval_seconds": "30"}}), "/health_check/interval_seconds", "is a text"),
         (
             json!({"dependencies": {"min_framework_version": "1.0.1"}}),
             "/dependencies/min_framework_version",
@@ -154,26 +82,10 @@ fn health_and_dependencies_are_checked() {
             "/dependencies/min_framework_version",
             "not a semantic version",
         ),
-        (
-            json!({"dependencies": {"coordinators": "message"}}),
-            "/dependencies/coordinators",
-            "is a text",
-        ),
-        (
-            json!({"start_timeout_seconds": 0}),
-            "/start_timeout_seconds",
-            "is 0",
-        ),
-        (
-            json!({"stop_timeout_seconds": 601}),
-            "/stop_timeout_seconds",
-            "is 601",
-        ),
-        (
-            json!({"config_schema": true}),
-            "/config_schema",
-            "is true or false",
-        ),
+        (json!({"dependencies": {"coordinators": "message"}}), "/dependencies/coordinators", "is a text"),
+        (json!({"start_timeout_seconds": 0}), "/start_timeout_seconds", "is 0"),
+        (json!({"stop_timeout_seconds": 601}), "/stop_timeout_seconds", "is 601"),
+        (json!({"config_schema": true}), "/config_schema", "is true or false"),
     ]);
 }
 
@@ -181,84 +93,28 @@ fn health_and_dependencies_are_checked() {
 fn permissions_devices_resources_and_elements_are_checked() {
     let element = |more: Value| json!({"ui_elements": [more]});
     check(&[
-        (
-            json!({"permissions": "system:read"}),
-            "/permissions",
-            "is a text",
-        ),
-        (
-            json!({"permissions": ["system:read", "system"]}),
-            "/permissions/1",
-            "no resource and verb",
-        ),
-        (
-            json!({"permissions": ["root:read"]}),
-            "/permissions/0",
-            "names a resource other than",
-        ),
-        (
-            json!({"devices": ["/dev/sda"]}),
-            "/devices/0",
-            "is memory, a disk",
-        ),
-        (
-            json!({"devices": ["/etc/shadow"]}),
-            "/devices/0",
-            "not a device below /dev",
-        ),
-        (
-            json!({"devices": ["/dev/video0", "/dev/video0"]}),
-            "/devices/1",
-            "is there already",
-        ),
-        (
-            json!({"devices": [{"path": "/dev/video0", "access": "rwm"}]}),
-            "/devices/0/access",
-            "is \"rwm\"",
-        ),
+        (json!({"permissions": "system:read"}), "/permissions", "is a text"),
+        (json!({"permissions": ["system:read", "system"]}), "/permissions/1", "no resource and verb"),
+        (json!({"permissions": ["root:read"]}), "/permissions/0", "names a resource other than"),
+        (json!({"devices": ["/dev/sda"]}), "/devices/0", "is memory, a disk"),
+        (json!({"devices": ["/etc/shadow"]}), "/devices/0", "not a device below /dev"),
+        (json!({"devices": ["/dev/video0", "/dev/video0"]}), "/devices/1", "is there already"),
+        (json!({"devices": [{"path": "/dev/video0", "access": "rwm"}]}), "/devices/0/access", "is \"rwm\""),
         (json!({"devices": [7]}), "/devices/0", "is a number"),
-        (
-            json!({"resources": {"memory": "much"}}),
-            "/resources/memory",
-            "not an amount",
-        ),
-        (
-            json!({"resources": {"memory": "1m"}}),
-            "/resources/memory",
-            "is 1048576 bytes",
-        ),
+        (json!({"resources": {"memory": "much"}}), "/resources/memory", "not an amount"),
+        (json!({"resources": {"memory": "1m"}}), "/resources/memory", "is 1048576 bytes"),
         (json!({"resources": {"cpus": 0}}), "/resources/cpus", "is 0"),
         (json!({"resources": {"pids": 0}}), "/resources/pids", "is 0"),
-        (
-            element(json!({"title": "x"})),
-            "/ui_elements/0/id",
-            "is missing",
-        ),
-        (
-            element(json!({"id": "x", "url": "javascript:alert(1)"})),
-            "/ui_elements/0/url",
-            "neither a path",
-        ),
-        (
-            element(json!({"id": "x", "url": "//evil.example"})),
-            "/ui_elements/0/url",
-            "neither a path",
-        ),
-        (
-            json!({"ui_elements": [{"id": "x"}, {"id": "x"}]}),
-            "/ui_elements/1/id",
-            "of an element before it",
-        ),
+        (element(json!({"title": "x"})), "/ui_elements/0/id", "is missing"),
+        (element(json!({"id": "x", "url": "javascript:alert(1)"})), "/ui_elements/0/url", "neither a path"),
+        (element(json!({"id": "x", "url": "//evil.example"})), "/ui_elements/0/url", "neither a path"),
+        (json!({"ui_elements": [{"id": "x"}, {"id": "x"}]}), "/ui_elements/1/id", "of an element before it"),
         (
             json!({"mqtt": {"topics_publish": ["weather/\u{202e}"]}}),
             "/mqtt/topics_publish/0",
             "cannot be seen",
         ),
-        (
-            json!({"mqtt": {"topics_publish": ["weather/#/x"]}}),
-            "/mqtt/topics_publish/0",
-            "has a \"#\"",
-        ),
+        (json!({"mqtt": {"topics_publish": ["weather/#/x"]}}), "/mqtt/topics_publish/0", "has a \"#\""),
         (
             json!({"mqtt": {"topics_subscribe": ["$share/g/weather"]}}),
             "/mqtt/topics_subscribe/0",
@@ -269,21 +125,9 @@ fn permissions_devices_resources_and_elements_are_checked() {
             "/mqtt/topics_subscribe/0",
             "more than 200 levels",
         ),
-        (
-            json!({"mqtt": {"client_id": ""}}),
-            "/mqtt/client_id",
-            "cannot be a client id",
-        ),
-        (
-            json!({"mqtt": {"client_id": "v (p2, c1, k60, u'x')"}}),
-            "/mqtt/client_id",
-            "cannot be",
-        ),
-        (
-            json!({"mqtt": {"client_id": "Coordinator.plugin"}}),
-            "/mqtt/client_id",
-            "of the framework",
-        ),
+        (json!({"mqtt": {"client_id": ""}}), "/mqtt/client_id", "cannot be a client id"),
+        (json!({"mqtt": {"client_id": "v (p2, c1, k60, u'x')"}}), "/mqtt/client_id", "cannot be"),
+        (json!({"mqtt": {"client_id": "Coordinator.plugin"}}), "/mqtt/client_id", "of the framework"),
     ]);
 }
 
@@ -333,15 +177,7 @@ fn a_fault_reads_as_a_sentence_and_travels_as_data() {
 
 #[test]
 fn a_document_that_is_no_object_or_no_json_has_a_fault_for_the_whole() {
-    for text in [
-        "",
-        "7",
-        "[]",
-        "null",
-        "\"x\"",
-        "{",
-        "{\"id\": \"focuser\",}",
-    ] {
+    for text in ["", "7", "[]", "null", "\"x\"", "{", "{\"id\": \"focuser\",}"] {
         let error = parse(text.as_bytes(), &Version::new(1, 0, 0)).expect_err(text);
         assert_eq!(error.list().len(), 1, "{text}: {error}");
     }

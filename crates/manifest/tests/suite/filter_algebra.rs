@@ -30,16 +30,11 @@ fn all_topics() -> Vec<TopicName> {
     let mut texts: Vec<String> = WORDS_OF_TOPICS.map(str::to_owned).to_vec();
     let mut longest = texts.clone();
     for _ in 0..DEPTH {
-        longest = longest
-            .iter()
-            .flat_map(|text| WORDS_OF_TOPICS.map(|word| format!("{text}/{word}")))
-            .collect();
+        longest =
+            longest.iter().flat_map(|text| WORDS_OF_TOPICS.map(|word| format!("{text}/{word}"))).collect();
         texts.extend(longest.iter().cloned());
     }
-    texts
-        .iter()
-        .filter_map(|text| TopicName::parse(text).ok())
-        .collect()
+    texts.iter().filter_map(|text| TopicName::parse(text).ok()).collect()
 }
 
 fn filters() -> impl Strategy<Value = TopicFilter> {
@@ -64,10 +59,7 @@ fn matched(filter: &TopicFilter, topics: &[TopicName]) -> Vec<bool> {
 fn matching_covering_and_overlapping_are_what_brute_force_finds() {
     let topics = all_topics();
     assert!(topics.len() > 9000);
-    let config = ProptestConfig {
-        cases: 150,
-        ..ProptestConfig::default()
-    };
+    let config = ProptestConfig { cases: 150, ..ProptestConfig::default() };
     proptest!(config, |(a in filters(), b in filters())| {
         let (in_a, in_b) = (matched(&a, &topics), matched(&b, &topics));
         for (topic, matches) in topics.iter().zip(&in_a) {
@@ -85,34 +77,18 @@ fn matching_covering_and_overlapping_are_what_brute_force_finds() {
 
 #[test]
 fn short_filters_are_compared_pair_by_pair() {
-    let topics: Vec<TopicName> = all_topics()
-        .into_iter()
-        .filter(|topic| topic.levels().count() <= 3)
-        .collect();
+    let topics: Vec<TopicName> =
+        all_topics().into_iter().filter(|topic| topic.levels().count() <= 3).collect();
     let words = ["", "a", "$x", "+", "#"];
     let mut texts: Vec<String> = words.map(str::to_owned).to_vec();
     texts.extend(words.iter().flat_map(|a| words.map(|b| format!("{a}/{b}"))));
-    let filters: Vec<TopicFilter> = texts
-        .iter()
-        .filter_map(|text| TopicFilter::parse(text).ok())
-        .collect();
-    let sets: Vec<Vec<bool>> = filters
-        .iter()
-        .map(|filter| matched(filter, &topics))
-        .collect();
+    let filters: Vec<TopicFilter> = texts.iter().filter_map(|text| TopicFilter::parse(text).ok()).collect();
+    let sets: Vec<Vec<bool>> = filters.iter().map(|filter| matched(filter, &topics)).collect();
     for (a, in_a) in filters.iter().zip(&sets) {
         for (b, in_b) in filters.iter().zip(&sets) {
             let both = in_a.iter().zip(in_b);
-            assert_eq!(
-                a.covers(b),
-                both.clone().all(|(a, b)| *a || !*b),
-                "{a} covers {b}"
-            );
-            assert_eq!(
-                a.overlaps(b),
-                both.clone().any(|(a, b)| *a && *b),
-                "{a} overlaps {b}"
-            );
+            assert_eq!(a.covers(b), both.clone().all(|(a, b)| *a || !*b), "{a} covers {b}");
+            assert_eq!(a.overlaps(b), both.clone().any(|(a, b)| *a && *b), "{a} overlaps {b}");
         }
     }
 }

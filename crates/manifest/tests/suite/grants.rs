@@ -8,10 +8,7 @@ use crate::samples::manifest_with;
 fn grants(more: Value) -> Vec<Grant> {
     let document = manifest_with(more).to_string();
     let parsed = parse(document.as_bytes(), &framework_version());
-    parsed
-        .unwrap_or_else(|faults| panic!("{document}: {faults}"))
-        .manifest
-        .grants()
+    parsed.unwrap_or_else(|faults| panic!("{document}: {faults}")).manifest.grants()
 }
 
 #[test]
@@ -22,62 +19,18 @@ fn every_grant_says_in_one_sentence_what_it_means() {
     let permission = |text: &str| json!({"permissions": [text]});
     let docker = |key: &str, value: Value| json!({"docker": {key: value}});
     for (more, risk, sentence) in [
-        (
-            publish("bigskies/plugin/mount/control/slew"),
-            High,
-            "May send commands to other plugins",
-        ),
-        (
-            publish("bigskies/plugin/mount/data"),
-            Medium,
-            "May publish on \"bigskies/plugin/mount/data\"",
-        ),
-        (
-            publish("weather/data"),
-            Medium,
-            "May publish on \"weather/data\"",
-        ),
-        (
-            subscribe("bigskies/plugin/mount/data"),
-            Low,
-            "May read \"bigskies/plugin/mount/data\"",
-        ),
-        (
-            subscribe("bigskies/plugin/+/data"),
-            Medium,
-            "May read \"bigskies/plugin/+/data\"",
-        ),
-        (
-            subscribe("bigskies/plugin/mount/control/#"),
-            Medium,
-            "May read",
-        ),
-        (
-            subscribe("bigskies/coordinator/plugin/state/+"),
-            Low,
-            "May read",
-        ),
-        (
-            subscribe("bigskies/coordinator/plugin/event/#"),
-            Medium,
-            "May read",
-        ),
+        (publish("bigskies/plugin/mount/control/slew"), High, "May send commands to other plugins"),
+        (publish("bigskies/plugin/mount/data"), Medium, "May publish on \"bigskies/plugin/mount/data\""),
+        (publish("weather/data"), Medium, "May publish on \"weather/data\""),
+        (subscribe("bigskies/plugin/mount/data"), Low, "May read \"bigskies/plugin/mount/data\""),
+        (subscribe("bigskies/plugin/+/data"), Medium, "May read \"bigskies/plugin/+/data\""),
+        (subscribe("bigskies/plugin/mount/control/#"), Medium, "May read"),
+        (subscribe("bigskies/coordinator/plugin/state/+"), Low, "May read"),
+        (subscribe("bigskies/coordinator/plugin/event/#"), Medium, "May read"),
         (subscribe("weather/#"), Low, "May read \"weather/#\""),
-        (
-            permission("user:read"),
-            Medium,
-            "May view users' data (user:read).",
-        ),
-        (
-            permission("plugin:control"),
-            High,
-            "May start, stop and command other plugins (plugin:control).",
-        ),
-        (
-            permission("system:write"),
-            Medium,
-            "May change the configuration of the framework (system:write).",
-        ),
+        (permission("user:read"), Medium, "May view users' data (user:read)."),
+        (permission("plugin:control"), High, "May start, stop and command other plugins (plugin:control)."),
+        (permission("system:write"), Medium, "May change the configuration of the framework (system:write)."),
         (
             permission("telescope/main:control"),
             High,
@@ -88,66 +41,26 @@ fn every_grant_says_in_one_sentence_what_it_means() {
             Medium,
             "May read from and write to the device \"/dev/ttyUSB0\"",
         ),
-        (
-            json!({"devices": ["/dev/bus/usb"]}),
-            High,
-            "May read from and write to",
-        ),
-        (
-            docker("volumes", json!(["/srv/images:/x:ro"])),
-            Medium,
-            "May read \"/srv/images\" of the host.",
-        ),
-        (
-            docker("volumes", json!(["/srv/images:/x"])),
-            High,
-            "May read and change \"/srv/images\"",
-        ),
-        (
-            docker("volumes", json!(["/etc:/x:ro"])),
-            High,
-            "May read \"/etc\"",
-        ),
-        (
-            docker("volumes", json!(["/etc/localtime:/etc/localtime:ro"])),
-            Medium,
-            "May read",
-        ),
-        (
-            docker("ports", json!(["0.0.0.0:80:80"])),
-            Medium,
-            "on port 80/tcp of every address",
-        ),
+        (json!({"devices": ["/dev/bus/usb"]}), High, "May read from and write to"),
+        (docker("volumes", json!(["/srv/images:/x:ro"])), Medium, "May read \"/srv/images\" of the host."),
+        (docker("volumes", json!(["/srv/images:/x"])), High, "May read and change \"/srv/images\""),
+        (docker("volumes", json!(["/etc:/x:ro"])), High, "May read \"/etc\""),
+        (docker("volumes", json!(["/etc/localtime:/etc/localtime:ro"])), Medium, "May read"),
+        (docker("ports", json!(["0.0.0.0:80:80"])), Medium, "on port 80/tcp of every address"),
         (
             docker("ports", json!(["192.168.1.2:80:80/udp"])),
             Medium,
             "on port 80/udp of the host's address 192.168.1.2",
         ),
-        (
-            docker("user", json!("0:0")),
-            High,
-            "Runs as root inside its container.",
-        ),
-        (
-            docker("user", json!(0)),
-            High,
-            "Runs as root inside its container.",
-        ),
+        (docker("user", json!("0:0")), High, "Runs as root inside its container."),
+        (docker("user", json!(0)), High, "Runs as root inside its container."),
     ] {
         let found = grants(more.clone());
         assert_eq!(found.len(), 1, "{more}: {found:?}");
-        assert!(
-            found[0].sentence().contains(sentence),
-            "{more}: {}",
-            found[0].sentence()
-        );
+        assert!(found[0].sentence().contains(sentence), "{more}: {}", found[0].sentence());
         assert_eq!(found[0].risk(), risk, "{more}");
         let wire = serde_json::to_value(&found[0]).expect("data");
-        assert_eq!(
-            serde_json::from_value::<Grant>(wire.clone()).ok().as_ref(),
-            Some(&found[0]),
-            "{wire}"
-        );
+        assert_eq!(serde_json::from_value::<Grant>(wire.clone()).ok().as_ref(), Some(&found[0]), "{wire}");
     }
 }
 

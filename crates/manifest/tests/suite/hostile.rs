@@ -26,10 +26,7 @@ fn check(bytes: &[u8]) {
             for fault in faults.list() {
                 let length = fault.pointer.len() + fault.reason.len() + fault.fix.len();
                 assert!(length < 4096, "{} bytes: {fault}", length);
-                assert!(
-                    !fault.to_string().chars().any(char::is_control),
-                    "{fault:?}"
-                );
+                assert!(!fault.to_string().chars().any(char::is_control), "{fault:?}");
             }
         }
     }
@@ -79,10 +76,7 @@ fn places(document: &Value) -> Vec<String> {
         match value {
             Value::Object(map) => map.iter().for_each(|(key, value)| inner(key, value)),
             Value::Array(items) => {
-                items
-                    .iter()
-                    .enumerate()
-                    .for_each(|(index, value)| inner(&index.to_string(), value));
+                items.iter().enumerate().for_each(|(index, value)| inner(&index.to_string(), value));
             }
             _ => {}
         }
@@ -137,42 +131,19 @@ proptest! {
 
 #[test]
 fn a_manifest_that_is_all_faults_is_answered_in_bounds() {
-    let keys: serde_json::Map<String, Value> = (0..5000)
-        .map(|n| (format!("{n}\u{1b}{}", "x".repeat(20)), json!(1)))
-        .collect();
-    check(
-        manifest_with(json!({"docker": {"environment": keys.clone()}}))
-            .to_string()
-            .as_bytes(),
-    );
+    let keys: serde_json::Map<String, Value> =
+        (0..5000).map(|n| (format!("{n}\u{1b}{}", "x".repeat(20)), json!(1))).collect();
+    check(manifest_with(json!({"docker": {"environment": keys.clone()}})).to_string().as_bytes());
     check(Value::Object(keys).to_string().as_bytes());
-    let topics: Vec<String> = (0..256)
-        .map(|n| format!("bigskies/coordinator/{n}\u{202e}"))
-        .collect();
-    check(
-        manifest_with(json!({"mqtt": {"topics_publish": topics}}))
-            .to_string()
-            .as_bytes(),
-    );
+    let topics: Vec<String> = (0..256).map(|n| format!("bigskies/coordinator/{n}\u{202e}")).collect();
+    check(manifest_with(json!({"mqtt": {"topics_publish": topics}})).to_string().as_bytes());
     check(format!("{{{}}}", vec!["\"a\":1"; 20_000].join(",")).as_bytes());
     check(&vec![b'['; 200_000]);
     check(&vec![b'x'; 10 << 20]);
     let long = "k".repeat(200_000);
-    check(
-        json!({long.clone(): {long.clone(): 1}})
-            .to_string()
-            .as_bytes(),
-    );
-    check(
-        manifest_with(json!({"id": long.clone(), "version": long.clone()}))
-            .to_string()
-            .as_bytes(),
-    );
-    check(
-        manifest_with(json!({"docker": {"volumes": [format!("/{long}:/x")]}}))
-            .to_string()
-            .as_bytes(),
-    );
+    check(json!({long.clone(): {long.clone(): 1}}).to_string().as_bytes());
+    check(manifest_with(json!({"id": long.clone(), "version": long.clone()})).to_string().as_bytes());
+    check(manifest_with(json!({"docker": {"volumes": [format!("/{long}:/x")]}})).to_string().as_bytes());
 }
 
 #[test]
@@ -181,8 +152,7 @@ fn a_document_that_came_inside_another_keeps_the_same_bounds() {
     for _ in 0..40 {
         deep = json!([deep]);
     }
-    let error =
-        parse_value(manifest_with(json!({"x": deep})), &framework_version()).expect_err("too deep");
+    let error = parse_value(manifest_with(json!({"x": deep})), &framework_version()).expect_err("too deep");
     assert!(error.to_string().contains("inside each other"), "{error}");
     let large = manifest_with(json!({"x": "y".repeat(300_000)}));
     let error = parse_value(large, &framework_version()).expect_err("too large");

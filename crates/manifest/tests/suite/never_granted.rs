@@ -25,10 +25,7 @@ fn judged(key: &str, filter: &str) -> Result<Vec<Grant>, String> {
 fn refused(key: &str, cases: &[(&str, &str)]) {
     for (filter, reason) in cases {
         let found = judged(key, filter).expect_err(filter);
-        assert!(
-            found.contains(reason) && found.contains("never granted"),
-            "{filter}: {found}"
-        );
+        assert!(found.contains(reason) && found.contains("never granted"), "{filter}: {found}");
     }
 }
 
@@ -45,27 +42,15 @@ fn publishing_where_coordinators_operators_or_other_plugins_prove_who_they_are_i
             ("bigskies/+/+/+", "topics of operators"),
             ("+/operator/+/request/plugin/install", "topics of operators"),
             ("bigskies/operator", "topics of operators"),
-            (
-                "bigskies/coordinator/plugin/install",
-                "coordinators alone publish",
-            ),
+            ("bigskies/coordinator/plugin/install", "coordinators alone publish"),
             ("bigskies/coordinator", "coordinators alone publish"),
             ("+/coordinator/#", "coordinators alone publish"),
-            (
-                "bigskies/coordinator/security/plugin/focuser/token",
-                "coordinators alone publish",
-            ),
+            ("bigskies/coordinator/security/plugin/focuser/token", "coordinators alone publish"),
             ("+/+/plugin/state/mount", "topics of operators"),
             ("bigskies/plugin/#", "other plugins' requests"),
             ("bigskies/plugin/mount/#", "other plugins' requests"),
-            (
-                "bigskies/plugin/mount/request/plugin/remove",
-                "other plugins' requests",
-            ),
-            (
-                "bigskies/plugin/+/response/plugin/list",
-                "other plugins' requests",
-            ),
+            ("bigskies/plugin/mount/request/plugin/remove", "other plugins' requests"),
+            ("bigskies/plugin/+/response/plugin/list", "other plugins' requests"),
             ("bigskies/plugin/mount/+", "other plugins' requests"),
             ("bigskies/plugin/mount/health", "report health"),
             ("bigskies/plugin/+/status", "report health"),
@@ -85,48 +70,21 @@ fn subscribing_to_secrets_requests_and_responses_of_others_is_refused() {
             ("bigskies/#", "topics of operators"),
             ("bigskies/operator/+/response/#", "topics of operators"),
             ("bigskies/coordinator/#", "tokens of other plugins"),
-            (
-                "bigskies/coordinator/security/plugin/mount/token",
-                "tokens of other plugins",
-            ),
-            (
-                "bigskies/coordinator/security/plugin/+/token",
-                "tokens of other plugins",
-            ),
+            ("bigskies/coordinator/security/plugin/mount/token", "tokens of other plugins"),
+            ("bigskies/coordinator/security/plugin/+/token", "tokens of other plugins"),
             ("bigskies/coordinator/security/#", "tokens of other plugins"),
-            (
-                "bigskies/coordinator/+/plugin/foc/token",
-                "tokens of other plugins",
-            ),
+            ("bigskies/coordinator/+/plugin/foc/token", "tokens of other plugins"),
             ("+/coordinator/+/+/+/+", "tokens of other plugins"),
             // The alias has no token of its own; a plugin that waits there would wait for ever.
-            (
-                "bigskies/coordinator/security/plugin/foc/token",
-                "tokens of other plugins",
-            ),
-            (
-                "bigskies/coordinator/message/internal/provision",
-                "say to each other",
-            ),
-            (
-                "bigskies/coordinator/plugin/internal/response/+",
-                "say to each other",
-            ),
-            (
-                "bigskies/coordinator/plugin/install",
-                "requests to coordinators",
-            ),
-            (
-                "bigskies/coordinator/plugin/install/response",
-                "requests to coordinators",
-            ),
+            ("bigskies/coordinator/security/plugin/foc/token", "tokens of other plugins"),
+            ("bigskies/coordinator/message/internal/provision", "say to each other"),
+            ("bigskies/coordinator/plugin/internal/response/+", "say to each other"),
+            ("bigskies/coordinator/plugin/install", "requests to coordinators"),
+            ("bigskies/coordinator/plugin/install/response", "requests to coordinators"),
             ("bigskies/coordinator/plugin/+", "say to each other"),
             ("bigskies/coordinator/+", "requests to coordinators"),
             ("bigskies/plugin/mount/request/#", "other plugins' requests"),
-            (
-                "bigskies/plugin/mount/response/plugin/list",
-                "other plugins' requests",
-            ),
+            ("bigskies/plugin/mount/response/plugin/list", "other plugins' requests"),
             ("bigskies/plugin/mount/#", "other plugins' requests"),
             ("bigskies/plugin/+/+/plugin/list", "other plugins' requests"),
             ("bigskies/+/mount/request/x", "topics of operators"),
@@ -149,11 +107,9 @@ fn what_every_plugin_has_anyway_may_be_declared() {
     ] {
         assert_eq!(judged("topics_subscribe", filter), Ok(vec![]), "{filter}");
     }
-    for filter in [
-        "bigskies/plugin/focuser/request/plugin/list",
-        "bigskies/plugin/foc/health",
-        "bigskies/plugin/foc/#",
-    ] {
+    for filter in
+        ["bigskies/plugin/focuser/request/plugin/list", "bigskies/plugin/foc/health", "bigskies/plugin/foc/#"]
+    {
         assert_eq!(judged("topics_publish", filter), Ok(vec![]), "{filter}");
     }
 }
@@ -172,21 +128,11 @@ fn what_is_somebody_elses_and_no_secret_is_for_an_operator_to_grant() {
         "bigskies",
     ] {
         let topic = TopicFilter::parse(filter).expect("a filter");
-        assert_eq!(
-            judged("topics_subscribe", filter),
-            Ok(vec![Grant::Subscribe { topic }])
-        );
+        assert_eq!(judged("topics_subscribe", filter), Ok(vec![Grant::Subscribe { topic }]));
     }
-    for filter in [
-        "bigskies/plugin/mount/control/slew",
-        "bigskies/plugin/+/control/#",
-        "weather/+",
-    ] {
+    for filter in ["bigskies/plugin/mount/control/slew", "bigskies/plugin/+/control/#", "weather/+"] {
         let topic = TopicFilter::parse(filter).expect("a filter");
-        assert_eq!(
-            judged("topics_publish", filter),
-            Ok(vec![Grant::Publish { topic }])
-        );
+        assert_eq!(judged("topics_publish", filter), Ok(vec![Grant::Publish { topic }]));
     }
 }
 

@@ -18,15 +18,9 @@ fn the_sample_of_the_sdk_document_is_a_manifest_without_grants() {
     let Parsed { manifest, warnings } = parsed(sdk_sample());
     assert_eq!(warnings, []);
     assert_eq!(manifest.id.as_str(), "unique-plugin-guid");
-    assert_eq!(
-        manifest.alias().map(ToString::to_string).as_deref(),
-        Some("myplugin")
-    );
+    assert_eq!(manifest.alias().map(ToString::to_string).as_deref(), Some("myplugin"));
     assert_eq!(manifest.grants(), []);
-    assert_eq!(
-        manifest.health_topic().as_str(),
-        "bigskies/plugin/myplugin/health"
-    );
+    assert_eq!(manifest.health_topic().as_str(), "bigskies/plugin/myplugin/health");
     assert_eq!(manifest.dns_names(), ["unique-plugin-guid", "myplugin"]);
     assert_eq!(manifest.client_ids(), ["unique-plugin-guid", "myplugin"]);
     assert_eq!(manifest.start_timeout(), Duration::from_secs(90));
@@ -36,10 +30,7 @@ fn the_sample_of_the_sdk_document_is_a_manifest_without_grants() {
     assert!(manifest.docker.ports[0].is_loopback());
     let volume = &manifest.docker.volumes[0];
     assert_eq!(volume.target, "/data");
-    assert!(
-        matches!(volume.source, VolumeSource::OwnFolder { .. }),
-        "{volume:?}"
-    );
+    assert!(matches!(volume.source, VolumeSource::OwnFolder { .. }), "{volume:?}");
     assert_eq!(manifest.ui_elements[0].kind.as_deref(), Some("panel"));
     assert_eq!(manifest.dependencies.coordinators.len(), 2);
     assert!(!manifest.capabilities.requires_internet);
@@ -51,10 +42,7 @@ fn the_three_required_keys_are_enough() {
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert_eq!(warnings[0].pointer, "/license");
     assert_eq!(manifest.alias(), None);
-    assert_eq!(
-        manifest.health_topic().as_str(),
-        "bigskies/plugin/focuser/health"
-    );
+    assert_eq!(manifest.health_topic().as_str(), "bigskies/plugin/focuser/health");
     assert_eq!(manifest.health_interval(), Duration::from_secs(30));
     assert_eq!(manifest.topics(), Default::default());
     assert_eq!(manifest.dns_names(), ["focuser"]);
@@ -69,10 +57,7 @@ fn every_key_that_has_a_meaning_is_read() {
     assert_eq!(manifest.resources.cpus, Some(0.5));
     assert_eq!(manifest.start_timeout(), Duration::from_secs(120));
     assert_eq!(manifest.stop_timeout(), Duration::from_secs(5));
-    assert_eq!(
-        manifest.client_ids(),
-        ["org-example-mount", "mount", "mount-client"]
-    );
+    assert_eq!(manifest.client_ids(), ["org-example-mount", "mount", "mount-client"]);
     assert_eq!(manifest.devices[1].access, DeviceAccess::Read);
     assert!(manifest.config_schema.is_some());
     let kinds: Vec<String> = manifest
@@ -80,15 +65,7 @@ fn every_key_that_has_a_meaning_is_read() {
         .iter()
         .map(|grant| serde_json::to_value(grant).expect("data")["kind"].to_string())
         .collect();
-    for kind in [
-        "publish",
-        "subscribe",
-        "permission",
-        "device",
-        "host_folder",
-        "port",
-        "root_user",
-    ] {
+    for kind in ["publish", "subscribe", "permission", "device", "host_folder", "port", "root_user"] {
         assert!(kinds.contains(&format!("\"{kind}\"")), "{kind}: {kinds:?}");
     }
 }
@@ -149,10 +126,7 @@ fn a_manifest_is_stored_as_it_was_written_and_loads_the_same() {
     let loaded: Manifest = serde_json::from_str(&stored).expect("a manifest");
     assert_eq!(loaded, manifest);
     assert_eq!(loaded.digest(), manifest.digest());
-    assert_eq!(
-        manifest.document()["description"],
-        "Brief description of plugin functionality"
-    );
+    assert_eq!(manifest.document()["description"], "Brief description of plugin functionality");
     // Another framework's version is a matter of the install, not of loading.
     let newer = manifest_with(json!({"dependencies": {"min_framework_version": "99.0.0"}}));
     assert!(serde_json::from_value::<Manifest>(newer).is_ok());
@@ -163,8 +137,7 @@ fn a_manifest_is_stored_as_it_was_written_and_loads_the_same() {
 #[test]
 fn the_digest_depends_on_the_content_alone() {
     let digest = |text: &str| parsed(text).manifest.digest();
-    let one =
-        digest(r#"{"id": "focuser", "name": "F", "version": "1.0.0", "x": {"b": 1, "a": 2}}"#);
+    let one = digest(r#"{"id": "focuser", "name": "F", "version": "1.0.0", "x": {"b": 1, "a": 2}}"#);
     let two = digest(r#"{"x":{"a":2,"b":1},"version":"1.0.0","name":"F","id":"focuser"}"#);
     let other = digest(r#"{"x":{"a":2,"b":3},"version":"1.0.0","name":"F","id":"focuser"}"#);
     assert_eq!(one, two);
@@ -177,33 +150,18 @@ fn timeouts_follow_the_interval_unless_they_are_given() {
     for (interval, seconds) in [(1, 60), (15, 60), (16, 62), (30, 90), (3600, 7230)] {
         let health = json!({"health_check": {"interval_seconds": interval}});
         let manifest = parsed(manifest_with(health).to_string()).manifest;
-        assert_eq!(
-            manifest.start_timeout(),
-            Duration::from_secs(seconds),
-            "{interval}"
-        );
+        assert_eq!(manifest.start_timeout(), Duration::from_secs(seconds), "{interval}");
     }
 }
 
 #[test]
 fn topics_are_declared_once_and_judged_by_whose_they_are() {
-    let topics = [
-        "bigskies/plugin/focuser/a",
-        "bigskies/plugin/focuser/a",
-        "bigskies/plugin/focuser/#",
-    ];
-    let manifest =
-        parsed(manifest_with(json!({"mqtt": {"topics_publish": topics}})).to_string()).manifest;
+    let topics = ["bigskies/plugin/focuser/a", "bigskies/plugin/focuser/a", "bigskies/plugin/focuser/#"];
+    let manifest = parsed(manifest_with(json!({"mqtt": {"topics_publish": topics}})).to_string()).manifest;
     assert_eq!(manifest.topics().publish.len(), 2);
-    let judge = |access, text| {
-        manifest
-            .namespace()
-            .judge(access, &TopicFilter::parse(text).expect("a filter"))
-    };
-    assert_eq!(
-        judge(Access::Publish, "bigskies/plugin/focuser/+/x"),
-        Verdict::Free
-    );
+    let judge =
+        |access, text| manifest.namespace().judge(access, &TopicFilter::parse(text).expect("a filter"));
+    assert_eq!(judge(Access::Publish, "bigskies/plugin/focuser/+/x"), Verdict::Free);
     assert_eq!(judge(Access::Publish, "weather/station"), Verdict::Foreign);
     assert!(matches!(judge(Access::Publish, "#"), Verdict::Never(_)));
 }
@@ -214,11 +172,7 @@ fn grants_come_in_one_order_whatever_the_manifest_says_first() {
         let topics = json!({"mqtt": {"topics_subscribe": topics}});
         parsed(manifest_with(topics).to_string()).manifest.grants()
     };
-    let (a, b, c) = (
-        "bigskies/plugin/dome/data",
-        "weather/#",
-        "bigskies/coordinator/plugin/state/+",
-    );
+    let (a, b, c) = ("bigskies/plugin/dome/data", "weather/#", "bigskies/coordinator/plugin/state/+");
     assert_eq!(grants([a, b, c]), grants([c, b, a]));
     let digest = |grants: &[Grant]| manifest::approval_digest("sha256:1", "sha256:2", grants);
     assert_eq!(digest(&grants([a, b, c])), digest(&grants([b, a, c])));

@@ -6,18 +6,11 @@ use serde_json::{Value, json};
 pub fn sdk_sample() -> String {
     let places = [
         concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/PLUGIN_SDK.md"),
-        concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/../../../shared/sdk/PLUGIN_SDK.md"
-        ),
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/sdk/PLUGIN_SDK.md"),
     ];
-    let document = places
-        .iter()
-        .find_map(|place| std::fs::read_to_string(place).ok());
+    let document = places.iter().find_map(|place| std::fs::read_to_string(place).ok());
     let document = document.unwrap_or_else(|| panic!("the SDK document is at none of {places:?}"));
-    let (_, chapter) = document
-        .split_once("### Plugin Manifest (plugin.json)")
-        .expect("the chapter");
+    let (_, chapter) = document.split_once("### Plugin Manifest (plugin.json)").expect("the chapter");
     let (_, block) = chapter.split_once("```json\n").expect("its first block");
     let (sample, _) = block.split_once("```").expect("the end of the block");
     sample.to_owned()

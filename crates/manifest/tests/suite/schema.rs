@@ -13,19 +13,13 @@ fn schema_value() -> Value {
 
 fn complaints(document: &Value) -> Vec<String> {
     let validator = jsonschema::validator_for(&schema_value()).expect("the schema is one");
-    validator
-        .iter_errors(document)
-        .map(|error| error.to_string())
-        .collect()
+    validator.iter_errors(document).map(|error| error.to_string()).collect()
 }
 
 #[test]
 fn it_is_a_schema_of_the_current_draft() {
     let schema = schema_value();
-    assert_eq!(
-        schema["$schema"],
-        "https://json-schema.org/draft/2020-12/schema"
-    );
+    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
     assert!(jsonschema::meta::is_valid(&schema));
     assert_eq!(schema["required"], json!(["id", "name", "version"]));
 }
@@ -64,50 +58,29 @@ fn manifests_of_another_shape_do_not() {
     ] {
         let document = manifest_with(more);
         assert_ne!(complaints(&document), [""; 0], "{document}");
-        assert!(
-            parse(document.to_string().as_bytes(), &framework_version()).is_err(),
-            "{document}"
-        );
+        assert!(parse(document.to_string().as_bytes(), &framework_version()).is_err(), "{document}");
     }
 }
 
 /// The schema's object at a place in it, through references.
 fn resolve<'s>(root: &'s Value, mut schema: &'s Value) -> &'s Value {
     while let Some(reference) = schema["$ref"].as_str() {
-        schema = root
-            .pointer(reference.trim_start_matches('#'))
-            .expect("a definition");
+        schema = root.pointer(reference.trim_start_matches('#')).expect("a definition");
     }
     schema
 }
 
 fn keys(object: &Value) -> BTreeSet<String> {
-    object
-        .as_object()
-        .expect("an object")
-        .keys()
-        .cloned()
-        .collect()
+    object.as_object().expect("an object").keys().cloned().collect()
 }
 
 #[test]
 fn its_keys_are_the_ones_that_are_read() {
     let (root, full) = (schema_value(), full());
     assert_eq!(keys(&root["properties"]), keys(&full));
-    for block in [
-        "capabilities",
-        "mqtt",
-        "docker",
-        "health_check",
-        "dependencies",
-        "resources",
-    ] {
+    for block in ["capabilities", "mqtt", "docker", "health_check", "dependencies", "resources"] {
         let described = resolve(&root, &root["properties"][block]);
-        assert_eq!(
-            keys(&described["properties"]),
-            keys(&full[block]),
-            "{block}"
-        );
+        assert_eq!(keys(&described["properties"]), keys(&full[block]), "{block}");
     }
     let element = resolve(&root, &root["properties"]["ui_elements"]["items"]);
     assert_eq!(keys(&element["properties"]), keys(&full["ui_elements"][0]));

@@ -2,17 +2,15 @@
 
 use rumqttc_v4::mqttbytes::QoS;
 use rumqttc_v4::{
-    AsyncClient, Broker, Event, EventLoop, Incoming, LastWill, MqttOptions, NetworkOptions,
-    PublishOptions, SubscribeReasonCode,
+    AsyncClient, Broker, Event, EventLoop, Incoming, LastWill, MqttOptions, NetworkOptions, PublishOptions,
+    SubscribeReasonCode,
 };
 use tokio::sync::mpsc;
 
 use super::{Client, ClientOptions, Handle, MAX_PACKET, Message, Publish, Refusal, refusal};
 
 pub(super) async fn connect(options: &ClientOptions) -> Result<Client, Refusal> {
-    let (handle, mut events) = AsyncClient::builder(mqtt_options(options))
-        .capacity(64)
-        .build();
+    let (handle, mut events) = AsyncClient::builder(mqtt_options(options)).capacity(64).build();
     let mut network = NetworkOptions::new();
     network.set_tcp_nodelay(true);
     events.set_network_options(network);
@@ -41,12 +39,7 @@ fn mqtt_options(options: &ClientOptions) -> MqttOptions {
     let limit = MAX_PACKET as usize;
     mqtt.set_max_packet_size(limit, limit);
     if let Some((topic, payload)) = &options.will {
-        mqtt.set_last_will(LastWill::new(
-            topic,
-            payload.to_vec(),
-            QoS::AtLeastOnce,
-            false,
-        ));
+        mqtt.set_last_will(LastWill::new(topic, payload.to_vec(), QoS::AtLeastOnce, false));
     }
     mqtt
 }
@@ -73,19 +66,13 @@ async fn run(mut events: EventLoop, sender: mpsc::UnboundedSender<Message>) -> S
 
 pub(super) async fn publish(client: &AsyncClient, message: Publish) -> Result<u8, Refusal> {
     let options = PublishOptions::new(qos(message.qos)).retain(message.retain);
-    let notice = client
-        .publish_tracked(message.topic, message.payload, options)
-        .await
-        .map_err(refusal)?;
+    let notice = client.publish_tracked(message.topic, message.payload, options).await.map_err(refusal)?;
     notice.wait_async().await.map_err(refusal)?;
     Ok(0)
 }
 
 pub(super) async fn subscribe(client: &AsyncClient, filter: &str) -> Result<(), Refusal> {
-    let notice = client
-        .subscribe_tracked(filter, QoS::AtLeastOnce)
-        .await
-        .map_err(refusal)?;
+    let notice = client.subscribe_tracked(filter, QoS::AtLeastOnce).await.map_err(refusal)?;
     let suback = notice.wait_async().await.map_err(refusal)?;
     match suback.return_codes.first() {
         Some(SubscribeReasonCode::Success(_)) => Ok(()),

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use rumqttc_v5::mqttbytes::QoS;
 use rumqttc_v5::{
     AsyncClient, Broker, ConnectProperties, Event, EventLoop, Incoming, LastWill, MqttOptions,
-    NetworkOptions, PersistedAckMode, PersistedSession, PublishOptions, PublishProperties,
-    PublishResult, SessionStore, SessionStoreError, SessionStoreKey, SubscribeReasonCode,
+    NetworkOptions, PersistedAckMode, PersistedSession, PublishOptions, PublishProperties, PublishResult,
+    SessionStore, SessionStoreError, SessionStoreKey, SubscribeReasonCode,
 };
 use tokio::sync::mpsc;
 
@@ -19,9 +19,7 @@ const SESSION_EXPIRY: u32 = 3600;
 const IN_FLIGHT: u16 = 100;
 
 pub(super) async fn connect(options: &ClientOptions) -> Result<Client, Refusal> {
-    let (handle, mut events) = AsyncClient::builder(mqtt_options(options))
-        .capacity(64)
-        .build();
+    let (handle, mut events) = AsyncClient::builder(mqtt_options(options)).capacity(64).build();
     let connack = loop {
         match events.poll().await {
             Ok(Event::Incoming(Incoming::ConnAck(connack))) => break connack,
@@ -53,13 +51,7 @@ fn mqtt_options(options: &ClientOptions) -> MqttOptions {
     mqtt.set_clean_start(options.clean);
     mqtt.set_outgoing_inflight_upper_limit(IN_FLIGHT);
     if let Some((topic, payload)) = &options.will {
-        mqtt.set_last_will(LastWill::new(
-            topic,
-            payload.to_vec(),
-            QoS::AtLeastOnce,
-            false,
-            None,
-        ));
+        mqtt.set_last_will(LastWill::new(topic, payload.to_vec(), QoS::AtLeastOnce, false, None));
     }
     let mut network = NetworkOptions::new();
     network.set_tcp_nodelay(true);
@@ -100,9 +92,7 @@ pub(super) async fn publish(client: &AsyncClient, message: Publish) -> Result<u8
         user_properties: message.user_properties,
         ..PublishProperties::default()
     };
-    let options = PublishOptions::new(qos(message.qos))
-        .retain(message.retain)
-        .properties(properties);
+    let options = PublishOptions::new(qos(message.qos)).retain(message.retain).properties(properties);
     let notice = client
         .publish_tracked(message.topic, Bytes::clone(&message.payload), options)
         .await
@@ -116,10 +106,7 @@ pub(super) async fn publish(client: &AsyncClient, message: Publish) -> Result<u8
 }
 
 pub(super) async fn subscribe(client: &AsyncClient, filter: &str) -> Result<(), Refusal> {
-    let notice = client
-        .subscribe_tracked(filter, QoS::AtLeastOnce)
-        .await
-        .map_err(refusal)?;
+    let notice = client.subscribe_tracked(filter, QoS::AtLeastOnce).await.map_err(refusal)?;
     let suback = notice.wait_async().await.map_err(refusal)?;
     match suback.return_codes.first() {
         Some(SubscribeReasonCode::Success(_)) => Ok(()),

@@ -27,33 +27,24 @@ pub(super) fn read(members: &Map<String, Value>) -> Result<Claims, Refusal> {
 /// Checks who issued the token, for whom, and whom it speaks for.
 pub(super) fn check_identity(claims: &Claims, plugin: Option<&PluginId>) -> Result<(), Refusal> {
     if claims.iss != ISSUER {
-        return Err(Refusal::Issuer {
-            found: excerpt(&claims.iss),
-        });
+        return Err(Refusal::Issuer { found: excerpt(&claims.iss) });
     }
     if claims.aud != AUDIENCE {
         return Err(Refusal::Audience);
     }
-    let named = claims
-        .sub
-        .strip_prefix("plugin:")
-        .and_then(|id| PluginId::parse(id).ok());
+    let named = claims.sub.strip_prefix("plugin:").and_then(|id| PluginId::parse(id).ok());
     let expected = plugin.or(named.as_ref());
     match (expected, &named) {
         (Some(want), Some(found)) if want == found => {}
         (want, _) => {
             let want = want.map_or_else(|| "plugin:{id}".to_owned(), subject);
-            return Err(Refusal::Subject {
-                found: excerpt(&claims.sub),
-                want,
-            });
+            return Err(Refusal::Subject { found: excerpt(&claims.sub), want });
         }
     }
     match named {
-        Some(id) if id.as_str() != claims.client_id => Err(Refusal::Client {
-            found: excerpt(&claims.client_id),
-            want: id.to_string(),
-        }),
+        Some(id) if id.as_str() != claims.client_id => {
+            Err(Refusal::Client { found: excerpt(&claims.client_id), want: id.to_string() })
+        }
         _ => Ok(()),
     }
 }
@@ -66,19 +57,13 @@ pub(super) fn check_time(claims: &Claims, now: i64) -> Result<(), Refusal> {
     }
     let latest = now.saturating_add(LEEWAY_SECONDS);
     if claims.iat > latest {
-        return Err(Refusal::IssuedAhead {
-            ahead: claims.iat.saturating_sub(now),
-        });
+        return Err(Refusal::IssuedAhead { ahead: claims.iat.saturating_sub(now) });
     }
     if claims.nbf > latest {
-        return Err(Refusal::NotYetValid {
-            ahead: claims.nbf.saturating_sub(now),
-        });
+        return Err(Refusal::NotYetValid { ahead: claims.nbf.saturating_sub(now) });
     }
     if claims.exp.saturating_add(LEEWAY_SECONDS) <= now {
-        return Err(Refusal::Expired {
-            ago: now.saturating_sub(claims.exp),
-        });
+        return Err(Refusal::Expired { ago: now.saturating_sub(claims.exp) });
     }
     Ok(())
 }
@@ -97,29 +82,20 @@ fn text(members: &Map<String, Value>, name: &'static str) -> Result<String, Refu
     match members.get(name) {
         None => Err(Refusal::MissingClaim { name }),
         Some(Value::String(text)) => Ok(text.clone()),
-        Some(_) => Err(Refusal::ClaimForm {
-            name,
-            want: "a string",
-        }),
+        Some(_) => Err(Refusal::ClaimForm { name, want: "a string" }),
     }
 }
 
 fn start(members: &Map<String, Value>) -> Result<StartId, Refusal> {
     text(members, "sid")?
         .parse()
-        .map_err(|_| Refusal::ClaimForm {
-            name: "sid",
-            want: "the id of a start (a UUID)",
-        })
+        .map_err(|_| Refusal::ClaimForm { name: "sid", want: "the id of a start (a UUID)" })
 }
 
 /// An empty name could never be revoked.
 fn identifier(members: &Map<String, Value>, name: &'static str) -> Result<String, Refusal> {
     match text(members, name)? {
-        empty if empty.is_empty() => Err(Refusal::ClaimForm {
-            name,
-            want: "a string with something in it",
-        }),
+        empty if empty.is_empty() => Err(Refusal::ClaimForm { name, want: "a string with something in it" }),
         text => Ok(text),
     }
 }
@@ -127,9 +103,6 @@ fn identifier(members: &Map<String, Value>, name: &'static str) -> Result<String
 fn seconds(members: &Map<String, Value>, name: &'static str) -> Result<i64, Refusal> {
     match members.get(name) {
         None => Err(Refusal::MissingClaim { name }),
-        Some(value) => value.as_i64().ok_or(Refusal::ClaimForm {
-            name,
-            want: "whole seconds since 1970",
-        }),
+        Some(value) => value.as_i64().ok_or(Refusal::ClaimForm { name, want: "whole seconds since 1970" }),
     }
 }

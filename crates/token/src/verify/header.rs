@@ -13,26 +13,19 @@ pub(super) fn kid(header: &Map<String, Value>) -> Result<String, Refusal> {
     match header.get("alg") {
         Some(Value::String(alg)) if alg == "EdDSA" => {}
         other => {
-            return Err(Refusal::Algorithm {
-                found: shown(other),
-            });
+            return Err(Refusal::Algorithm { found: shown(other) });
         }
     }
     match header.get("typ") {
         Some(Value::String(typ)) if typ == TYPE => {}
         other => {
-            return Err(Refusal::Type {
-                found: shown(other),
-            });
+            return Err(Refusal::Type { found: shown(other) });
         }
     }
     if header.contains_key("crit") {
         return Err(Refusal::Critical);
     }
-    if let Some(member) = EMBEDDED
-        .into_iter()
-        .find(|member| header.contains_key(*member))
-    {
+    if let Some(member) = EMBEDDED.into_iter().find(|member| header.contains_key(*member)) {
         return Err(Refusal::EmbeddedKey { member });
     }
     match header.get("kid") {

@@ -15,19 +15,8 @@ use serde_json::{Map, Value, json};
 use super::{Expect, Verifier};
 use crate::{AUDIENCE, ISSUER, Refusal, SigningKey, TYPE};
 
-const CLAIMS: [&str; 11] = [
-    "iss",
-    "sub",
-    "aud",
-    "client_id",
-    "sid",
-    "jti",
-    "iat",
-    "nbf",
-    "exp",
-    "scope",
-    "manifest_digest",
-];
+const CLAIMS: [&str; 11] =
+    ["iss", "sub", "aud", "client_id", "sid", "jti", "iat", "nbf", "exp", "scope", "manifest_digest"];
 
 const NOW: i64 = 1_800_000_000;
 
@@ -43,9 +32,7 @@ fn claims() -> Claims {
         sub: subject(&plugin()),
         aud: AUDIENCE.to_owned(),
         client_id: "focuser".to_owned(),
-        sid: "01890a5d-ac96-774b-bcce-b302099a8057"
-            .parse()
-            .expect("a UUID"),
+        sid: "01890a5d-ac96-774b-bcce-b302099a8057".parse().expect("a UUID"),
         jti: "token-1".to_owned(),
         iat: NOW,
         nbf: NOW,
@@ -105,12 +92,7 @@ impl Forge {
 
 fn verifier(state: KeyState) -> Verifier {
     let verifier = Verifier::new();
-    assert_eq!(
-        verifier.set_keys(&Jwks {
-            keys: vec![KEY.public_jwk(state)]
-        }),
-        []
-    );
+    assert_eq!(verifier.set_keys(&Jwks { keys: vec![KEY.public_jwk(state)] }), []);
     verifier.set_revoked(&Revoked::default());
     verifier
 }

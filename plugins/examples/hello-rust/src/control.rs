@@ -34,22 +34,14 @@ pub struct Control {
 
 /// Reads the message `payload` for the command `name`.
 pub fn read(name: &str, payload: &[u8]) -> Control {
-    let heard: String = String::from_utf8_lossy(payload)
-        .chars()
-        .take(LONGEST_HEARD)
-        .collect();
+    let heard: String = String::from_utf8_lossy(payload).chars().take(LONGEST_HEARD).collect();
     let mut argument = serde_json::from_slice::<Value>(payload)
         .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(payload).trim().to_owned()));
     let mut correlation_id = None;
     if let Value::Object(envelope) = &mut argument
         && let Some(inner) = envelope.remove("payload")
     {
-        let text = |name: &str| {
-            envelope
-                .get(name)
-                .and_then(Value::as_str)
-                .map(str::to_owned)
-        };
+        let text = |name: &str| envelope.get(name).and_then(Value::as_str).map(str::to_owned);
         correlation_id = text("correlation_id").or_else(|| text("id"));
         argument = inner;
     }
@@ -58,11 +50,7 @@ pub fn read(name: &str, payload: &[u8]) -> Control {
         "set-health" => set_health(&argument),
         other => Command::Refused(format!("unknown command {other:?}; try ping or set-health")),
     };
-    Control {
-        command,
-        heard,
-        correlation_id,
-    }
+    Control { command, heard, correlation_id }
 }
 
 fn set_health(argument: &Value) -> Command {
@@ -100,27 +88,17 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_refused_with_advice() {
-        for (name, payload) in [
-            ("set-health", ""),
-            ("set-health", "[1]"),
-            ("set-health", "sick"),
-            ("", ""),
-            ("slew", ""),
-        ] {
-            assert!(
-                matches!(command(name, payload), Command::Refused(_)),
-                "{name} {payload}"
-            );
+        for (name, payload) in
+            [("set-health", ""), ("set-health", "[1]"), ("set-health", "sick"), ("", ""), ("slew", "")]
+        {
+            assert!(matches!(command(name, payload), Command::Refused(_)), "{name} {payload}");
         }
     }
 
     #[test]
     fn an_answer_is_joined_by_the_correlation_id_or_else_the_id() {
         let id = |payload: &str| read("ping", payload.as_bytes()).correlation_id;
-        assert_eq!(
-            id(r#"{"id": "1", "correlation_id": "2", "payload": {}}"#).as_deref(),
-            Some("2")
-        );
+        assert_eq!(id(r#"{"id": "1", "correlation_id": "2", "payload": {}}"#).as_deref(), Some("2"));
         assert_eq!(id(r#"{"id": "1", "payload": null}"#).as_deref(), Some("1"));
         assert_eq!(id(r#"{"id": "1"}"#), None);
         assert_eq!(id("hello"), None);
@@ -129,9 +107,6 @@ mod tests {
     #[test]
     fn any_bytes_are_heard_and_long_ones_cut_short() {
         let control = read("ping", &[0xff; 10_000]);
-        assert_eq!(
-            (control.command, control.heard.chars().count()),
-            (Command::Ping, 500)
-        );
+        assert_eq!((control.command, control.heard.chars().count()), (Command::Ping, 500));
     }
 }

@@ -43,10 +43,7 @@ impl Facts<'_> {
     /// How the plugin is, and the same in a sentence.
     pub fn status(&self) -> (Status, String) {
         if let Some(status) = self.forced {
-            return (
-                status,
-                "Set by a control message; send set-health healthy to end it".to_owned(),
-            );
+            return (status, "Set by a control message; send set-health healthy to end it".to_owned());
         }
         if let Some(first) = self.faults.first() {
             return (Status::Degraded, first.clone());
@@ -97,22 +94,12 @@ mod tests {
 
     fn facts<'a>(faults: &'a [String], token: &'a Verdict) -> Facts<'a> {
         let uptime = Duration::from_millis(12_999);
-        Facts {
-            forced: None,
-            faults,
-            token,
-            uptime,
-            control_messages: 3,
-            connects: 1,
-        }
+        Facts { forced: None, faults, token, uptime, control_messages: 3, connects: 1 }
     }
 
     #[test]
     fn a_health_message_has_the_form_of_the_sdk() {
-        let until = Verdict::Valid {
-            until: 1_800_000_000,
-            scope: String::new(),
-        };
+        let until = Verdict::Valid { until: 1_800_000_000, scope: String::new() };
         let now = Timestamp::from_millisecond(1_700_000_000_123).expect("in range");
         let message = message("hello-rust", now, 7, facts(&[], &until).payload("Hello"));
         assert_eq!(
@@ -143,18 +130,12 @@ mod tests {
         assert_eq!(facts(&[], &Verdict::Missing).status().0, Status::Healthy);
         assert_eq!(facts(&[], &refused).status().0, Status::Degraded);
         let faults = ["a fault".to_owned()];
-        assert_eq!(
-            facts(&faults, &Verdict::Missing).status(),
-            (Status::Degraded, "a fault".to_owned())
-        );
+        assert_eq!(facts(&faults, &Verdict::Missing).status(), (Status::Degraded, "a fault".to_owned()));
     }
 
     #[test]
     fn what_an_operator_sets_wins() {
-        let facts = Facts {
-            forced: Some(Status::Unhealthy),
-            ..facts(&[], &Verdict::Missing)
-        };
+        let facts = Facts { forced: Some(Status::Unhealthy), ..facts(&[], &Verdict::Missing) };
         assert_eq!(facts.status().0, Status::Unhealthy);
     }
 }

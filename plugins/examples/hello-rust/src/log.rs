@@ -53,16 +53,8 @@ mod tests {
 
     #[test]
     fn a_line_is_one_object_and_fields_cannot_overwrite_it() {
-        let line = line(
-            "now",
-            "info",
-            "hello\n",
-            json!({"level": "error", "topic": "a/b"}),
-        );
-        assert_eq!(
-            line,
-            json!({"timestamp": "now", "level": "info", "message": "hello\n", "topic": "a/b"})
-        );
+        let line = line("now", "info", "hello\n", json!({"level": "error", "topic": "a/b"}));
+        assert_eq!(line, json!({"timestamp": "now", "level": "info", "message": "hello\n", "topic": "a/b"}));
         assert_eq!(line.to_string().lines().count(), 1);
     }
 }

@@ -26,9 +26,7 @@ const USAGE: u8 = 64;
 fn main() -> ExitCode {
     let variable = |name: &str| std::env::var(name).ok();
     match std::env::args().nth(1).as_deref() {
-        None => run(Settings::load(variable, |path| {
-            std::fs::read_to_string(path)
-        })),
+        None => run(Settings::load(variable, |path| std::fs::read_to_string(path))),
         Some("health") => probe::ask(&settings::plugin_id(variable)),
         Some(other) => {
             eprintln!("hello-rust: unknown argument {other:?}; use none to run, or `health`");
@@ -39,10 +37,7 @@ fn main() -> ExitCode {
 
 fn run(settings: Settings) -> ExitCode {
     // One thread is plenty for a plugin that mostly waits.
-    let runtime = match tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-    {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             log::error("cannot start", json!({"error": error.to_string()}));

@@ -144,21 +144,12 @@ impl Plugin {
             status.message["correlation_id"] = Value::String(id);
         }
         // Whoever set the health wants to see it now.
-        if name == "set-health" {
-            vec![status, self.health(now)]
-        } else {
-            vec![status]
-        }
+        if name == "set-health" { vec![status, self.health(now)] } else { vec![status] }
     }
 
     fn with_facts<T>(&self, now: Timestamp, f: impl FnOnce(&Facts<'_>) -> T) -> T {
         let token = self.token.verdict(now);
-        let faults: Vec<String> = self
-            .faults
-            .iter()
-            .chain(&self.refused_filters)
-            .cloned()
-            .collect();
+        let faults: Vec<String> = self.faults.iter().chain(&self.refused_filters).cloned().collect();
         f(&Facts {
             forced: self.forced,
             faults: &faults,
@@ -171,10 +162,7 @@ impl Plugin {
 
     fn outgoing(&mut self, topic: String, now: Timestamp, payload: Value) -> Outgoing {
         self.serial += 1;
-        Outgoing {
-            topic,
-            message: health::message(&self.id, now, self.serial, payload),
-        }
+        Outgoing { topic, message: health::message(&self.id, now, self.serial, payload) }
     }
 }
 
@@ -183,10 +171,7 @@ mod tests {
     use super::*;
 
     fn plugin() -> Plugin {
-        Plugin::new(&Settings::load(
-            |_| None,
-            |_| Ok(r#"{"greeting": "Good seeing"}"#.to_owned()),
-        ))
+        Plugin::new(&Settings::load(|_| None, |_| Ok(r#"{"greeting": "Good seeing"}"#.to_owned())))
     }
 
     fn now() -> Timestamp {
@@ -195,12 +180,8 @@ mod tests {
 
     #[test]
     fn a_ping_is_answered_with_what_was_heard_and_the_configured_greeting() {
-        let sent = plugin().on_message(
-            "bigskies/plugin/hello-rust/control/ping",
-            b"are you there?",
-            false,
-            now(),
-        );
+        let sent =
+            plugin().on_message("bigskies/plugin/hello-rust/control/ping", b"are you there?", false, now());
         assert_eq!(sent.len(), 1, "{sent:?}");
         let Outgoing { topic, message } = &sent[0];
         assert_eq!(topic, "bigskies/plugin/hello-rust/status");
@@ -226,14 +207,8 @@ mod tests {
     #[test]
     fn retained_control_messages_and_foreign_topics_are_not_answered() {
         let mut plugin = plugin();
-        assert_eq!(
-            plugin.on_message("bigskies/plugin/hello-rust/control/ping", b"", true, now()),
-            []
-        );
-        assert_eq!(
-            plugin.on_message("bigskies/plugin/other/control/ping", b"", false, now()),
-            []
-        );
+        assert_eq!(plugin.on_message("bigskies/plugin/hello-rust/control/ping", b"", true, now()), []);
+        assert_eq!(plugin.on_message("bigskies/plugin/other/control/ping", b"", false, now()), []);
     }
 
     #[test]
@@ -248,9 +223,6 @@ mod tests {
     #[test]
     fn two_messages_never_have_the_same_id() {
         let mut plugin = plugin();
-        assert_ne!(
-            plugin.health(now()).message["id"],
-            plugin.health(now()).message["id"]
-        );
+        assert_ne!(plugin.health(now()).message["id"], plugin.health(now()).message["id"]);
     }
 }

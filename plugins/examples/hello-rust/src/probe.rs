@@ -21,11 +21,7 @@ pub fn ask(id: &str) -> ExitCode {
     match answer(id) {
         Ok(answer) => {
             print!("{answer}");
-            if is_well(&answer) {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::FAILURE
-            }
+            if is_well(&answer) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(error) => {
             println!("unhealthy: the plugin does not answer: {error}");
@@ -85,9 +81,7 @@ mod tests {
         for now in ["healthy", "unhealthy: not connected"] {
             tell.send_replace(now.to_owned());
             let id = id.clone();
-            let heard = tokio::task::spawn_blocking(move || answer(&id))
-                .await
-                .expect("no panic");
+            let heard = tokio::task::spawn_blocking(move || answer(&id)).await.expect("no panic");
             assert_eq!(heard.expect("an answer"), format!("{now}\n"));
         }
         server.abort();

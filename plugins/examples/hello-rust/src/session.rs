@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rumqttc::{
-    AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, NetworkOptions, Packet,
-    PublishOptions, QoS, SubscribeFilterInput, SubscribeReasonCode,
+    AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, NetworkOptions, Packet, PublishOptions, QoS,
+    SubscribeFilterInput, SubscribeReasonCode,
 };
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
@@ -38,11 +38,7 @@ const GOODBYE: Duration = Duration::from_millis(500);
 enum News {
     Connected,
     Subscribed(Vec<SubscribeReasonCode>),
-    Message {
-        topic: String,
-        payload: Vec<u8>,
-        retained: bool,
-    },
+    Message { topic: String, payload: Vec<u8>, retained: bool },
     Refused(String),
     Lost(String),
 }
@@ -60,16 +56,10 @@ pub async fn run(settings: Settings) -> Result<(), String> {
     let (tell, status) = watch::channel("unhealthy: not connected to the broker yet".to_owned());
     match probe::listen(&settings.id) {
         Ok(listener) => drop(tokio::spawn(probe::serve(listener, status))),
-        Err(error) => log::warn(
-            "Docker cannot ask for health",
-            json!({"error": error.to_string()}),
-        ),
+        Err(error) => log::warn("Docker cannot ask for health", json!({"error": error.to_string()})),
     }
 
-    log::info(
-        "started",
-        json!({"plugin": settings.id, "host": settings.host, "port": settings.port}),
-    );
+    log::info("started", json!({"plugin": settings.id, "host": settings.host, "port": settings.port}));
     let (client, eventloop) = AsyncClient::builder(options(&settings))
         .capacity(QUEUE)
         .try_build()
@@ -150,12 +140,8 @@ fn publish(client: &AsyncClient, outgoing: Outgoing) {
     let Outgoing { topic, message } = outgoing;
     log::debug("publish", json!({"topic": topic}));
     let payload = message.to_string();
-    if let Err(error) = client.try_publish(topic.as_str(), payload, PublishOptions::at_least_once())
-    {
-        log::warn(
-            "not published",
-            json!({"topic": topic, "error": error.to_string()}),
-        );
+    if let Err(error) = client.try_publish(topic.as_str(), payload, PublishOptions::at_least_once()) {
+        log::warn("not published", json!({"topic": topic, "error": error.to_string()}));
     }
 }
 

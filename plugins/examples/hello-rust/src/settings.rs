@@ -39,9 +39,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self {
-            greeting: "Clear skies!".to_owned(),
-        }
+        Self { greeting: "Clear skies!".to_owned() }
     }
 }
 
@@ -66,8 +64,8 @@ impl Settings {
                 1883
             }
         };
-        let login = set(&variable, "MQTT_USERNAME")
-            .map(|user| (user, variable("MQTT_PASSWORD").unwrap_or_default()));
+        let login =
+            set(&variable, "MQTT_USERNAME").map(|user| (user, variable("MQTT_PASSWORD").unwrap_or_default()));
         let path = set(&variable, "PLUGIN_CONFIG").unwrap_or_else(|| DEFAULT_CONFIG.to_owned());
         let config = configuration(&path, read(&path)).unwrap_or_else(|fault| {
             faults.push(fault);
@@ -94,13 +92,10 @@ fn configuration(path: &str, text: io::Result<String>) -> Result<Config, String>
     match text {
         // Nothing was configured, which is fine.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Config::default()),
-        Err(error) => Err(format!(
-            "configuration {path} cannot be read: {error}; defaults are used"
-        )),
+        Err(error) => Err(format!("configuration {path} cannot be read: {error}; defaults are used")),
         Ok(text) => {
-            let config: Config = serde_json::from_str(&text).map_err(|error| {
-                format!("configuration {path} is wrong: {error}; defaults are used")
-            })?;
+            let config: Config = serde_json::from_str(&text)
+                .map_err(|error| format!("configuration {path} is wrong: {error}; defaults are used"))?;
             if config.greeting.chars().count() > LONGEST_GREETING {
                 return Err(format!(
                     "configuration {path} is wrong: `greeting` has more than {LONGEST_GREETING} characters; defaults are used"
@@ -117,12 +112,7 @@ mod tests {
 
     fn load(variables: &[(&str, &str)], file: Result<&str, io::ErrorKind>) -> Settings {
         Settings::load(
-            |name| {
-                variables
-                    .iter()
-                    .find(|(key, _)| *key == name)
-                    .map(|(_, value)| (*value).to_owned())
-            },
+            |name| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()),
             |_| file.map(str::to_owned).map_err(io::Error::from),
         )
     }
@@ -130,14 +120,8 @@ mod tests {
     #[test]
     fn without_anything_the_plugin_runs_with_defaults_and_without_faults() {
         let settings = load(&[("MQTT_USERNAME", "")], Err(io::ErrorKind::NotFound));
-        assert_eq!(
-            (settings.id.as_str(), settings.name.as_str()),
-            ("hello-rust", "hello-rust")
-        );
-        assert_eq!(
-            (settings.host.as_str(), settings.port),
-            ("mqtt-broker", 1883)
-        );
+        assert_eq!((settings.id.as_str(), settings.name.as_str()), ("hello-rust", "hello-rust"));
+        assert_eq!((settings.host.as_str(), settings.port), ("mqtt-broker", 1883));
         assert_eq!((settings.login, settings.config), (None, Config::default()));
         assert!(settings.faults.is_empty());
     }
@@ -162,12 +146,9 @@ mod tests {
     #[test]
     fn what_is_wrong_is_replaced_and_told() {
         let long = format!(r#"{{"greeting": "{}"}}"#, "x".repeat(201));
-        for file in [
-            Ok("{"),
-            Ok(r#"{"greeting": 7}"#),
-            Ok(long.as_str()),
-            Err(io::ErrorKind::PermissionDenied),
-        ] {
+        for file in
+            [Ok("{"), Ok(r#"{"greeting": 7}"#), Ok(long.as_str()), Err(io::ErrorKind::PermissionDenied)]
+        {
             let settings = load(&[("MQTT_PORT", "70000")], file);
             assert_eq!((settings.port, settings.config), (1883, Config::default()));
             assert_eq!(settings.faults.len(), 2, "{:?}", settings.faults);

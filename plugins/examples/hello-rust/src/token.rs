@@ -72,12 +72,7 @@ struct Claims {
 impl Watch {
     /// For the plugin `id`, before anything has been received.
     pub fn new(id: &str) -> Self {
-        Self {
-            plugin: id.to_owned(),
-            keys: HashMap::new(),
-            token: None,
-            verdict: Verdict::Missing,
-        }
+        Self { plugin: id.to_owned(), keys: HashMap::new(), token: None, verdict: Verdict::Missing }
     }
 
     /// Takes what the token topic carries now; nothing, when the plugin's token was taken away.
@@ -87,9 +82,7 @@ impl Watch {
         if !payload.is_empty() {
             match serde_json::from_slice::<TokenMessage>(payload) {
                 Ok(message) => self.token = Some(message.token),
-                Err(_) => {
-                    self.verdict = Verdict::Refused("the message is not a token message".to_owned())
-                }
+                Err(_) => self.verdict = Verdict::Refused("the message is not a token message".to_owned()),
             }
         }
         self.judge(now)
@@ -97,8 +90,7 @@ impl Watch {
 
     /// Takes what the keys topic carries now. Keys of a kind that is not known here are left out.
     pub fn on_keys(&mut self, payload: &[u8], now: Timestamp) -> &Verdict {
-        let set =
-            serde_json::from_slice::<KeySet>(payload).map_or_else(|_| Vec::new(), |set| set.keys);
+        let set = serde_json::from_slice::<KeySet>(payload).map_or_else(|_| Vec::new(), |set| set.keys);
         self.keys = set
             .into_iter()
             .filter_map(|key| serde_json::from_value::<Key>(key).ok())
@@ -111,10 +103,9 @@ impl Watch {
     /// The verdict at `now`: a good token turns bad by waiting.
     pub fn verdict(&self, now: Timestamp) -> Verdict {
         match &self.verdict {
-            Verdict::Valid { until, .. } if *until <= now.as_second() => Verdict::Refused(format!(
-                "expired at {}, and no other has come",
-                time(*until)
-            )),
+            Verdict::Valid { until, .. } if *until <= now.as_second() => {
+                Verdict::Refused(format!("expired at {}, and no other has come", time(*until)))
+            }
             other => other.clone(),
         }
     }
@@ -123,10 +114,7 @@ impl Watch {
         if let Some(token) = &self.token {
             self.verdict = match self.verify(token, now) {
                 _ if self.keys.is_empty() => Verdict::Waiting,
-                Ok(claims) => Verdict::Valid {
-                    until: claims.exp,
-                    scope: claims.scope,
-                },
+                Ok(claims) => Verdict::Valid { until: claims.exp, scope: claims.scope },
                 Err(reason) => Verdict::Refused(reason),
             };
         }
@@ -135,13 +123,9 @@ impl Watch {
 
     fn verify(&self, token: &str, now: Timestamp) -> Result<Claims, String> {
         if token.len() > LONGEST {
-            return Err(format!(
-                "it has {} bytes, {LONGEST} are allowed",
-                token.len()
-            ));
+            return Err(format!("it has {} bytes, {LONGEST} are allowed", token.len()));
         }
-        let header =
-            decode_header(token).map_err(|error| format!("its header is unreadable: {error}"))?;
+        let header = decode_header(token).map_err(|error| format!("its header is unreadable: {error}"))?;
         if header.typ.as_deref() != Some(TYPE) {
             return Err(format!("its type is not {TYPE}"));
         }
@@ -159,9 +143,7 @@ impl Watch {
         rules.set_required_spec_claims(&["iss", "aud", "sub", "exp", "nbf"]);
         rules.validate_nbf = true;
         rules.leeway = LEEWAY_SECONDS;
-        let claims = decode::<Claims>(token, key, &rules)
-            .map_err(|error| error.to_string())?
-            .claims;
+        let claims = decode::<Claims>(token, key, &rules).map_err(|error| error.to_string())?.claims;
         if claims.iat > now.as_second().saturating_add_unsigned(LEEWAY_SECONDS) {
             return Err("it was issued in the future; check the clocks".to_owned());
         }

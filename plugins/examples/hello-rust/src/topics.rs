@@ -30,21 +30,13 @@ impl Topics {
     /// What to subscribe to after each connect: the keys before the token that they verify, because
     /// what is retained comes in this order.
     pub fn filters(&self) -> [String; 3] {
-        [
-            format!("{}/#", self.control),
-            self.keys.clone(),
-            self.token.clone(),
-        ]
+        [format!("{}/#", self.control), self.keys.clone(), self.token.clone()]
     }
 
     /// The command that a control topic names, such as `ping`; none for other topics.
     pub fn command<'a>(&self, topic: &'a str) -> Option<&'a str> {
         let rest = topic.strip_prefix(&self.control)?;
-        if rest.is_empty() {
-            Some("")
-        } else {
-            rest.strip_prefix('/')
-        }
+        if rest.is_empty() { Some("") } else { rest.strip_prefix('/') }
     }
 }
 
@@ -73,18 +65,9 @@ mod tests {
             serde_json::from_str(include_str!("../plugin.json")).expect("the manifest is JSON");
         let topics = Topics::of(manifest["id"].as_str().expect("an id"));
         assert_eq!(manifest["health_check"]["topic"], topics.health);
-        assert_eq!(
-            manifest["health_check"]["interval_seconds"],
-            crate::health::INTERVAL.as_secs()
-        );
-        assert_eq!(
-            manifest["mqtt"]["topics_publish"],
-            serde_json::json!([topics.health, topics.status])
-        );
-        assert_eq!(
-            manifest["mqtt"]["topics_subscribe"],
-            serde_json::json!([topics.filters()[0]])
-        );
+        assert_eq!(manifest["health_check"]["interval_seconds"], crate::health::INTERVAL.as_secs());
+        assert_eq!(manifest["mqtt"]["topics_publish"], serde_json::json!([topics.health, topics.status]));
+        assert_eq!(manifest["mqtt"]["topics_subscribe"], serde_json::json!([topics.filters()[0]]));
         assert_eq!(manifest["version"], env!("CARGO_PKG_VERSION"));
     }
 }

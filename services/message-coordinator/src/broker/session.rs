@@ -61,8 +61,9 @@ pub enum AdminError {
     },
 }
 
-/// Who waits for which answer.
-type Waiting = Arc<Mutex<Option<(String, oneshot::Sender<Result<Vec<Answer>, AnswerError>>)>>>;
+/// A batch, and who waits for its answer.
+type Asked = (String, oneshot::Sender<Result<Vec<Answer>, AnswerError>>);
+type Waiting = Arc<Mutex<Option<Asked>>>;
 
 /// The administrator of the broker.
 pub struct Admin {
@@ -159,7 +160,7 @@ impl Admin {
         Ok(answers)
     }
 
-    fn wait_for(&self, whom: Option<(String, oneshot::Sender<Result<Vec<Answer>, AnswerError>>)>) {
+    fn wait_for(&self, whom: Option<Asked>) {
         *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) = whom;
     }
 }

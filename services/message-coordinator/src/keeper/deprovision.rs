@@ -1,5 +1,7 @@
 //! The end of the login of one start.
 
+use std::collections::BTreeMap;
+
 use envelope::payload::login::DeprovisionRequest;
 
 use super::{Keeper, PassError, Scope};
@@ -21,6 +23,6 @@ impl Keeper {
             login.ending = true;
             self.keep_login(login).await?;
         }
-        self.pass(&mut admin, Scope::Only { id, fresh: false }, cause).await
+        self.pass(&mut admin, Scope::Only { id, fresh: false }, cause, &BTreeMap::new()).await
     }
 }

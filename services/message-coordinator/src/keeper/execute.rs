@@ -29,7 +29,11 @@ enum Proof {
 
 impl Keeper {
     /// Does every step of `plan`. Returns those that failed; the others are done, and shown to be.
-    pub(super) async fn execute(&self, admin: &mut Admin, plan: &Plan) -> Result<Vec<StepFailure>, PassError> {
+    pub(super) async fn execute(
+        &self,
+        admin: &mut Admin,
+        plan: &Plan,
+    ) -> Result<Vec<StepFailure>, PassError> {
         let mut failures = Vec::new();
         let mut works = Vec::new();
         for planned in &plan.steps {
@@ -87,10 +91,13 @@ impl Keeper {
 
     fn create_login(&self, id: &PluginId) -> Result<(Vec<Command>, Proof), String> {
         let state = self.state();
-        let login = state.logins.get(id).ok_or_else(|| format!("the login of the plugin {id} is not known"))?;
+        let login =
+            state.logins.get(id).ok_or_else(|| format!("the login of the plugin {id} is not known"))?;
         let password = login
             .password(&self.seal)
-            .map_err(|error| format!("the login of the plugin {id} cannot be made: {error}; restart the plugin"))?
+            .map_err(|error| {
+                format!("the login of the plugin {id} cannot be made: {error}; restart the plugin")
+            })?
             .ok_or_else(|| format!("the password of the plugin {id} is not known; restart the plugin"))?;
         let create = Command::CreateClient {
             username: login.username(),
@@ -125,7 +132,10 @@ impl Work {
                 if has_roles(&found, wanted) {
                     Ok(())
                 } else {
-                    Err(format!("the broker has other roles for the login {} than it was given", found.username))
+                    Err(format!(
+                        "the broker has other roles for the login {} than it was given",
+                        found.username
+                    ))
                 }
             }
         }

@@ -1,12 +1,14 @@
 //! The login of one start.
 
+use std::collections::BTreeMap;
+
 use acl::dynsec::Command;
 use acl::password::{NoRandomness, Password};
 use envelope::payload::login::{ProvisionRequest, ProvisionResponse};
 use envelope::payload::spec::AclOutcome;
 
 use super::{Keeper, PassError, Scope};
-use crate::desired::judge;
+use crate::desired::judge_one;
 use crate::logins::Login;
 use crate::report::Cause;
 use crate::seal::{DoesNotOpen, SealError};
@@ -57,7 +59,7 @@ impl Keeper {
             }
         };
         let id = &request.plugin_id;
-        self.pass(&mut admin, Scope::Only { id, fresh: true }, cause).await?;
+        self.pass(&mut admin, Scope::Only { id, fresh: true }, cause, &BTreeMap::new()).await?;
         Ok(ProvisionResponse {
             start_id: request.start_id,
             username: login.username(),
@@ -79,7 +81,7 @@ impl Keeper {
         match status.map(|s| &s.outcome) {
             None | Some(AclOutcome::Absent) => Err(ProvisionError::NotAcknowledged),
             Some(AclOutcome::Refused { reasons }) => Err(ProvisionError::Refused(reasons.clone())),
-            Some(AclOutcome::Applied { .. }) => match judge(&state.specs).remove(id) {
+            Some(AclOutcome::Applied { .. }) => match judge_one(&state.specs, id) {
                 Some(Ok(roles)) => Ok(Login {
                     plugin_id: id.clone(),
                     uid: request.uid,

@@ -94,7 +94,10 @@ impl Planner<'_> {
         let guarded = |roles: &BTreeSet<RoleRef>| roles.iter().any(|r| is_guard(&r.rolename));
         let more = !have.is_subset(&want) || !found.groups.is_empty() || (guarded(&want) && !guarded(&have));
         let drift = if more {
-            (DriftKind::Beyond, format!("The login {name} had roles that were not granted; they were taken away."))
+            (
+                DriftKind::Beyond,
+                format!("The login {name} had roles that were not granted; they were taken away."),
+            )
         } else {
             (DriftKind::Missing, format!("The login {name} lacked roles; it has them again."))
         };

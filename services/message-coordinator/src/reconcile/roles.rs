@@ -50,8 +50,7 @@ impl Planner<'_> {
                 self.step(Step::RewriteRole(role.clone()), owner, Some((DriftKind::Less, message)));
             }
             Difference::Beyond => {
-                let message =
-                    format!("The role {name} allowed what was not granted; that was taken away.");
+                let message = format!("The role {name} allowed what was not granted; that was taken away.");
                 self.step(Step::RewriteRole(role.clone()), owner, Some((DriftKind::Beyond, message)));
             }
         }

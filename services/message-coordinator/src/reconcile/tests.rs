@@ -7,7 +7,7 @@ use envelope::payload::spec::{AclOutcome, AclStatus, Presence, Spec};
 use envelope::{Generation, InstallUid, Timestamp, topic};
 
 use super::*;
-use crate::desired::{judge, username};
+use crate::desired::{judge, judge_one, username};
 use crate::logins::{Login, Logins};
 use crate::specs::{Known, Specs};
 
@@ -369,6 +369,10 @@ fn two_plugins_never_share_a_name_and_the_acknowledged_one_keeps_it() {
     early.alias = Some(id("free"));
     world.specs.insert(id("early"), Known { spec: early, status: None });
     world.specs.insert(id("free"), Known { spec: spec("free"), status: None });
+    for known in world.specs.values() {
+        let id = &known.spec.plugin_id;
+        assert_eq!(judge_one(&world.specs, id).as_ref(), judge(&world.specs).get(id));
+    }
     let verdicts: BTreeMap<PluginId, bool> =
         judge(&world.specs).into_iter().map(|(id, verdict)| (id, verdict.is_ok())).collect();
     let wanted = [("early", true), ("free", false), ("one", true), ("thief", false), ("two", true)];
@@ -380,8 +384,8 @@ fn two_plugins_never_share_a_name_and_the_acknowledged_one_keeps_it() {
 fn a_pass_over_one_plugin_touches_nothing_else() {
     let mut world = World::settled();
     world.role("plugin.one:manifest").acls.push(rule("#", true));
-    let verdicts = judge(&world.specs);
-    let desired = Desired::only(&id("one"), &world.specs, &world.logins, &verdicts, false);
+    let verdict = judge_one(&world.specs, &id("one"));
+    let desired = Desired::only(&id("one"), &world.specs, &world.logins, verdict.as_ref(), false);
     let mut observed = Observed::default();
     let mine = |name: &str| name.starts_with("plugin.one") || name.starts_with("guard");
     observed.roles = world.observed.roles.into_iter().filter(|(name, _)| mine(name)).collect();

@@ -6,10 +6,14 @@ use super::spec::Owner;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AccountError {
     /// The name is not in the image's `/etc/passwd`.
-    #[error("the image runs as user {0:?}, which its /etc/passwd does not have; use a number, or add the user")]
+    #[error(
+        "the image runs as user {0:?}, which its /etc/passwd does not have; use a number, or add the user"
+    )]
     NoUser(String),
     /// The name is not in the image's `/etc/group`.
-    #[error("the image runs as group {0:?}, which its /etc/group does not have; use a number, or add the group")]
+    #[error(
+        "the image runs as group {0:?}, which its /etc/group does not have; use a number, or add the group"
+    )]
     NoGroup(String),
 }
 
@@ -24,7 +28,9 @@ pub fn resolve(user: &str, passwd: Option<&[u8]>, group: Option<&[u8]>) -> Resul
     let user = if user.is_empty() { "0" } else { user };
     let passwd = String::from_utf8_lossy(passwd.unwrap_or_default());
     // The engine takes a name before a number, also for a user whose name is a number.
-    let entry = passwd.lines().find_map(|line| passwd_entry(line, |name, uid| name == user || uid.to_string() == user));
+    let entry = passwd
+        .lines()
+        .find_map(|line| passwd_entry(line, |name, uid| name == user || uid.to_string() == user));
     let (uid, main_group) = match (entry, user.parse()) {
         (Some((uid, gid)), _) => (uid, gid),
         (None, Ok(uid)) => (uid, 0),
@@ -62,7 +68,8 @@ fn group_entry(line: &str, wanted: &str) -> Option<u32> {
 mod tests {
     use super::*;
 
-    const PASSWD: &[u8] = b"root:x:0:0::/:/bin/sh\nbroken\napp:x:100:101::/:/bin/sh\ntoor:x:0:7::/:\n\xff:x:1:1::/:\n";
+    const PASSWD: &[u8] =
+        b"root:x:0:0::/:/bin/sh\nbroken\napp:x:100:101::/:/bin/sh\ntoor:x:0:7::/:\n\xff:x:1:1::/:\n";
     const GROUP: &[u8] = b"root:x:0:\napp:x:101:\nusb:x:44:app\n";
 
     #[test]
@@ -86,7 +93,10 @@ mod tests {
     #[test]
     fn an_unknown_name_is_refused_and_an_unknown_number_is_taken() {
         assert_eq!(resolve("nobody", Some(PASSWD), None), Err(AccountError::NoUser("nobody".into())));
-        assert_eq!(resolve("app:wheel", Some(PASSWD), Some(GROUP)), Err(AccountError::NoGroup("wheel".into())));
+        assert_eq!(
+            resolve("app:wheel", Some(PASSWD), Some(GROUP)),
+            Err(AccountError::NoGroup("wheel".into()))
+        );
         assert_eq!(resolve("65532", None, None), Ok(Owner { uid: 65532, gid: 0 }));
         assert_eq!(resolve("-1", None, None), Err(AccountError::NoUser("-1".into())));
     }

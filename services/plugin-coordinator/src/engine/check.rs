@@ -15,7 +15,11 @@ pub(super) fn name(doing: Verb, name: &str) -> Result<(), EngineError> {
     if first && !part_of_id && (2..=200).contains(&name.len()) && name.bytes().all(allowed) {
         return Ok(());
     }
-    invalid(doing, name, "the name must be 2 to 200 letters, digits and _ . - that begin with a letter or a digit and are not all hexadecimal")
+    invalid(
+        doing,
+        name,
+        "the name must be 2 to 200 letters, digits and _ . - that begin with a letter or a digit and are not all hexadecimal",
+    )
 }
 
 /// The reference or id of an image.
@@ -88,7 +92,11 @@ pub(super) fn spec(spec: &ContainerSpec) -> Result<(), EngineError> {
     }
     // To the engine 0 means no limit at all.
     let limits = &spec.limits;
-    if limits.memory_bytes == Some(0) || limits.nano_cpus == Some(0) || limits.pids == Some(0) || limits.nofile == Some(0) {
+    if limits.memory_bytes == Some(0)
+        || limits.nano_cpus == Some(0)
+        || limits.pids == Some(0)
+        || limits.nofile == Some(0)
+    {
         return invalid(doing, on, "a limit of 0 is no limit; leave it out or give a number");
     }
     let most = u64::try_from(i64::MAX).unwrap_or(u64::MAX);
@@ -119,7 +127,11 @@ pub(super) const fn log_files(spec: &ContainerSpec) -> u32 {
 }
 
 fn invalid(doing: Verb, on: &str, message: &str) -> Result<(), EngineError> {
-    Err(EngineError::Invalid { doing, on: super::text::line(on, 200), message: super::text::line(message, 400) })
+    Err(EngineError::Invalid {
+        doing,
+        on: super::text::line(on, 200),
+        message: super::text::line(message, 400),
+    })
 }
 
 #[cfg(test)]
@@ -132,7 +144,21 @@ mod tests {
         for good in ["xy", "bigskies-plugin-a.b_c", "0g", &"0f".repeat(32)] {
             assert!(name(Verb::Inspect, good).is_ok(), "{good}");
         }
-        for bad in ["", "x", "cafe", "../json", "a/b", "a?b", "a#b", "-ab", ".ab", "a b", "aä", "a\n", &"a".repeat(201)] {
+        for bad in [
+            "",
+            "x",
+            "cafe",
+            "../json",
+            "a/b",
+            "a?b",
+            "a#b",
+            "-ab",
+            ".ab",
+            "a b",
+            "aä",
+            "a\n",
+            &"a".repeat(201),
+        ] {
             assert!(name(Verb::Inspect, bad).is_err(), "{bad:?}");
         }
     }
@@ -151,17 +177,30 @@ mod tests {
     fn a_specification_is_refused_for_each_thing_that_would_mean_something_else_to_the_engine() {
         let good = ContainerSpec { name: "good".into(), image: "sha256:00".into(), ..Default::default() };
         assert!(spec(&good).is_ok());
-        let bad: [(&str, fn(&mut ContainerSpec)); 9] = [
-            ("the host's network", |s| s.networks = vec![Attachment { network: "host".into(), aliases: vec![] }]),
-            ("another container's network", |s| s.networks = vec![Attachment { network: "container:x".into(), aliases: vec![] }]),
+        type Change = fn(&mut ContainerSpec);
+        let bad: [(&str, Change); 9] = [
+            ("the host's network", |s| {
+                s.networks = vec![Attachment { network: "host".into(), aliases: vec![] }]
+            }),
+            ("another container's network", |s| {
+                s.networks = vec![Attachment { network: "container:x".into(), aliases: vec![] }]
+            }),
             ("no limit", |s| s.limits = Limits { pids: Some(0), ..Default::default() }),
             ("a huge limit", |s| s.limits = Limits { memory_bytes: Some(u64::MAX), ..Default::default() }),
             ("a device elsewhere", |s| s.devices = vec!["/etc/passwd".into()]),
             ("options in a bind", |s| {
-                s.mounts = vec![Mount { source: MountSource::HostFolder("/a:/b".into()), target: "/c".into(), read_only: true }];
+                s.mounts = vec![Mount {
+                    source: MountSource::HostFolder("/a:/b".into()),
+                    target: "/c".into(),
+                    read_only: true,
+                }];
             }),
-            ("two variables in one", |s| { s.env.insert("A=b".into(), String::new()); }),
-            ("a zero byte", |s| { s.env.insert("A".into(), "\0".into()); }),
+            ("two variables in one", |s| {
+                s.env.insert("A=b".into(), String::new());
+            }),
+            ("a zero byte", |s| {
+                s.env.insert("A".into(), "\0".into());
+            }),
             ("an image path", |s| s.image = "../x".into()),
         ];
         for (what, change) in bad {

@@ -23,8 +23,9 @@ use async_trait::async_trait;
 use super::error::{StartError, Verb};
 use super::spec::Labels;
 use super::{
-    Container, ContainerId, ContainerSpec, Engine, EngineInfo, Events, Exit, Image, ImageRef, LogTail, Network,
-    NetworkSpec, Owner, PublishedPort, PullProgress, RegistryLogin, Removal, Result, UploadFile, check,
+    Container, ContainerId, ContainerSpec, Engine, EngineInfo, Events, Exit, Image, ImageRef, LogTail,
+    Network, NetworkSpec, Owner, PublishedPort, PullProgress, RegistryLogin, Removal, Result, UploadFile,
+    check,
 };
 use connection::Connection;
 

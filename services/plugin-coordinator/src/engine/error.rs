@@ -71,7 +71,9 @@ impl fmt::Display for Verb {
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// Nothing answers at the engine's socket, or the connection broke.
-    #[error("{doing} {on}: the container engine cannot be reached; check that it runs and that its socket is mounted")]
+    #[error(
+        "{doing} {on}: the container engine cannot be reached; check that it runs and that its socket is mounted"
+    )]
     Unreachable {
         /// What was being done.
         doing: Verb,

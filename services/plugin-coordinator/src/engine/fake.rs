@@ -151,14 +151,18 @@ impl FakeEngine {
 
     fn end(&self, container: &str, code: i64, oom: bool) -> bool {
         let mut world = self.world();
-        let Some(id) = world.id_of(container) else { return false };
+        let Some(id) = world.id_of(container) else {
+            return false;
+        };
         world.exit(&id, code, oom, true)
     }
 
     /// The image's own health check of a running container changes its mind.
     pub fn set_health(&self, container: &str, health: Health) {
         let mut world = self.world();
-        let Some(id) = world.id_of(container) else { return };
+        let Some(id) = world.id_of(container) else {
+            return;
+        };
         if let Some(found) = world.containers.get_mut(&id) {
             found.health = health;
         }
@@ -172,7 +176,9 @@ impl FakeEngine {
     /// Adds to a container's output.
     pub fn write_log(&self, container: &str, text: &str) {
         let mut world = self.world();
-        let Some(id) = world.id_of(container) else { return };
+        let Some(id) = world.id_of(container) else {
+            return;
+        };
         if let Some(found) = world.containers.get_mut(&id) {
             found.log.push_str(text);
         }
@@ -256,9 +262,15 @@ impl FakeEngine {
         on: &str,
         effect: impl FnOnce(&mut World) -> Result<T, EngineError>,
     ) -> Result<T, EngineError> {
-        self.run(verb, on, |world| effect(world).map_err(StartError::from)).await.map_err(|error| match error {
+        self.run(verb, on, |world| effect(world).map_err(StartError::from)).await.map_err(|error| match error
+        {
             StartError::Engine(error) => error,
-            other => EngineError::Refused { doing: verb, on: on.to_owned(), status: 500, message: other.to_string() },
+            other => EngineError::Refused {
+                doing: verb,
+                on: on.to_owned(),
+                status: 500,
+                message: other.to_string(),
+            },
         })
     }
 }
@@ -275,4 +287,3 @@ async fn pause() {
     })
     .await;
 }
-

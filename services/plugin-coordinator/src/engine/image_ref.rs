@@ -14,10 +14,14 @@ pub struct ImageRef {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ImageRefError {
     /// There is no `@sha256:` and 64 hexadecimal digits at the end.
-    #[error("the image reference has no sha256 digest; write it as repository@sha256:<64 hexadecimal digits>")]
+    #[error(
+        "the image reference has no sha256 digest; write it as repository@sha256:<64 hexadecimal digits>"
+    )]
     NoDigest,
     /// The part before the digest is not a repository name.
-    #[error("the image reference has a bad repository name; allowed are letters, digits and . _ - / with a port after the host")]
+    #[error(
+        "the image reference has a bad repository name; allowed are letters, digits and . _ - / with a port after the host"
+    )]
     BadRepository,
 }
 
@@ -46,9 +50,7 @@ impl FromStr for ImageRef {
 
     fn from_str(text: &str) -> Result<Self, ImageRefError> {
         let (repository, digest) = text.split_once('@').ok_or(ImageRefError::NoDigest)?;
-        let hex = digest
-            .strip_prefix("sha256:")
-            .ok_or(ImageRefError::NoDigest)?;
+        let hex = digest.strip_prefix("sha256:").ok_or(ImageRefError::NoDigest)?;
         let is_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
         if hex.len() != 64 || !hex.bytes().all(is_hex) {
             return Err(ImageRefError::NoDigest);
@@ -61,10 +63,7 @@ impl FromStr for ImageRef {
         if !is_reference(repository) {
             return Err(ImageRefError::BadRepository);
         }
-        Ok(Self {
-            repository: repository.to_owned(),
-            digest: digest.to_owned(),
-        })
+        Ok(Self { repository: repository.to_owned(), digest: digest.to_owned() })
     }
 }
 
@@ -81,9 +80,7 @@ pub(crate) fn is_reference(text: &str) -> bool {
     !text.is_empty()
         && text.len() <= 512
         && text.bytes().all(allowed)
-        && text
-            .split('/')
-            .all(|part| part.starts_with(|c: char| c.is_ascii_alphanumeric()))
+        && text.split('/').all(|part| part.starts_with(|c: char| c.is_ascii_alphanumeric()))
 }
 
 #[cfg(test)]
@@ -113,7 +110,14 @@ mod tests {
 
     #[test]
     fn a_reference_without_a_whole_digest_is_refused() {
-        for text in ["busybox", "busybox:1", "busybox@sha256:12", "busybox@sha512:HEX", "busybox@sha256:HEXX", "a@sha256:é"] {
+        for text in [
+            "busybox",
+            "busybox:1",
+            "busybox@sha256:12",
+            "busybox@sha512:HEX",
+            "busybox@sha256:HEXX",
+            "a@sha256:é",
+        ] {
             assert_eq!(parse(text), Err(ImageRefError::NoDigest), "{text}");
         }
         assert_eq!(

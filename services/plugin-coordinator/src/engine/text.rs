@@ -55,7 +55,10 @@ mod tests {
 
     #[test]
     fn a_line_stays_one_line_without_control_characters() {
-        assert_eq!(line(" a\nb\tc\u{1b}[31m\u{202e}\u{9b}\0 ", 100), "a b c\\u{1b}[31m\\u{202e}\\u{9b}\\u{0}");
+        assert_eq!(
+            line(" a\nb\tc\u{1b}[31m\u{202e}\u{9b}\0 ", 100),
+            "a b c\\u{1b}[31m\\u{202e}\\u{9b}\\u{0}"
+        );
     }
 
     #[test]

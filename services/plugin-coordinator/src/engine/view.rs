@@ -250,7 +250,8 @@ impl PublishedPort {
 /// The end of a container's output.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LogTail {
-    /// Lines of stdout and stderr as they came; control characters are spelled out.
+    /// Lines of stdout and stderr (each in its order, not against each other); control characters are
+    /// spelled out.
     pub text: String,
     /// Whether there was more before it.
     pub truncated: bool,

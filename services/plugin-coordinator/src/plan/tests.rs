@@ -252,8 +252,7 @@ fn after_a_failure_the_next_try_waits_unless_somebody_asks() {
 fn an_installation_goes_from_the_registry_to_the_register() {
     let request: InstallRequest =
         serde_json::from_value(serde_json::json!({"plugin_id": "focuser"})).expect("a request");
-    let mut install =
-        Install { request, resolved: None, admitted: None, pulled: false };
+    let mut install = Install { request, resolved: None, admitted: None, pulled: false };
     let step = |install: &Install| {
         let nothing = Case {
             record: None,

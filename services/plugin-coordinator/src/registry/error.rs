@@ -40,13 +40,17 @@ pub enum RegistryError {
         image: String,
     },
     /// The registry wants a login, and none is configured. Some say so of images that do not exist, too.
-    #[error("the registry {host} wants a login for this image, or does not have it; check the image's name, or add a login for {host} to the docker config.json")]
+    #[error(
+        "the registry {host} wants a login for this image, or does not have it; check the image's name, or add a login for {host} to the docker config.json"
+    )]
     LoginRequired {
         /// The registry.
         host: String,
     },
     /// The configured login does not open it.
-    #[error("the registry {host} refuses the login of the docker config.json; check user, password and what they may read")]
+    #[error(
+        "the registry {host} refuses the login of the docker config.json; check user, password and what they may read"
+    )]
     LoginRefused {
         /// The registry.
         host: String,
@@ -98,7 +102,9 @@ pub enum RegistryError {
         limit: u64,
     },
     /// The client could not be made.
-    #[error("no connection to a registry can be made; check that the certificates of authorities are installed")]
+    #[error(
+        "no connection to a registry can be made; check that the certificates of authorities are installed"
+    )]
     NoClient {
         /// What the client said.
         #[source]

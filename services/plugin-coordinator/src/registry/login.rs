@@ -52,7 +52,9 @@ impl Logins {
 
     /// The login for a registry's `host` or `host:port`.
     pub async fn for_host(&self, host: &str) -> Result<Option<RegistryLogin>, RegistryError> {
-        let Some(path) = &self.path else { return Ok(None) };
+        let Some(path) = &self.path else {
+            return Ok(None);
+        };
         match read(path).await? {
             Some(bytes) => find(&bytes, host).map_err(|reason| fault(path, reason)),
             None => Ok(None),
@@ -67,7 +69,9 @@ async fn read(path: &Path) -> Result<Option<Vec<u8>>, RegistryError> {
         Ok::<_, std::io::Error>(bytes)
     };
     match read.await {
-        Ok(bytes) if bytes.len() as u64 > MOST_BYTES => Err(fault(path, format!("it has more than {MOST_BYTES} bytes"))),
+        Ok(bytes) if bytes.len() as u64 > MOST_BYTES => {
+            Err(fault(path, format!("it has more than {MOST_BYTES} bytes")))
+        }
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(fault(path, format!("it cannot be read ({error})"))),
@@ -80,9 +84,15 @@ fn fault(path: &Path, reason: String) -> RegistryError {
 
 fn find(bytes: &[u8], host: &str) -> Result<Option<RegistryLogin>, String> {
     // Only the place of a fault is told: the words of the parser can quote a password.
-    let file: File = serde_json::from_slice(bytes)
-        .map_err(|error| format!("it is not a docker config.json (line {}, column {})", error.line(), error.column()))?;
-    let entry = file.auths.into_iter().find(|(key, _)| host_of(key) == host).map(|(_, entry)| entry).unwrap_or_default();
+    let file: File = serde_json::from_slice(bytes).map_err(|error| {
+        format!("it is not a docker config.json (line {}, column {})", error.line(), error.column())
+    })?;
+    let entry = file
+        .auths
+        .into_iter()
+        .find(|(key, _)| host_of(key) == host)
+        .map(|(_, entry)| entry)
+        .unwrap_or_default();
     if !entry.username.is_empty() {
         return Ok(Some(login(host, entry.username, entry.password)));
     }
@@ -91,11 +101,14 @@ fn find(bytes: &[u8], host: &str) -> Result<Option<RegistryLogin>, String> {
         let pair = decoded.as_deref().and_then(|decoded| decoded.split_once(':'));
         // Old versions of Docker fill up with zero bytes.
         let pair = pair.map(|(user, password)| (user, password.trim_end_matches('\0')));
-        let (user, password) = pair.ok_or_else(|| format!("the auth of {host} is not user:password in base64"))?;
+        let (user, password) =
+            pair.ok_or_else(|| format!("the auth of {host} is not user:password in base64"))?;
         return Ok(Some(login(host, user.to_owned(), password.to_owned())));
     }
     if !entry.identity_token.is_empty() {
-        return Err(format!("{host} has an identity token, which is not supported; use a user and a password"));
+        return Err(format!(
+            "{host} has an identity token, which is not supported; use a user and a password"
+        ));
     }
     let helper = file.helpers.into_iter().find(|(key, _)| host_of(key) == host).map(|(_, helper)| helper);
     if let Some(helper) = helper.or(Some(file.store)).filter(|helper| !helper.is_empty()) {

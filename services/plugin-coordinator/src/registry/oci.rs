@@ -100,7 +100,9 @@ impl OciRegistry {
                 let digest = list.choose(source, self.architecture())?;
                 match self.manifest(&mut session, source, &digest).await?.0 {
                     Document::Manifest(manifest) => manifest,
-                    Document::List(_) => return Err(session.broken("a list of manifests inside of a list")),
+                    Document::List(_) => {
+                        return Err(session.broken("a list of manifests inside of a list"));
+                    }
                 }
             }
         };
@@ -113,12 +115,14 @@ impl OciRegistry {
         if sha256(&bytes) != wanted {
             return Err(session.broken("a configuration with another digest than its manifest says"));
         }
-        let configuration = Configuration::parse(&bytes).ok_or_else(|| session.broken("a configuration that is none"))?;
+        let configuration =
+            Configuration::parse(&bytes).ok_or_else(|| session.broken("a configuration that is none"))?;
         configuration.check(source, self.architecture())?;
-        let reference = format!("{}@{found}", source.written).parse().map_err(|_| RegistryError::InvalidReference {
-            source_text: source.written.clone(),
-            reason: "the engine does not take it",
-        })?;
+        let reference =
+            format!("{}@{found}", source.written).parse().map_err(|_| RegistryError::InvalidReference {
+                source_text: source.written.clone(),
+                reason: "the engine does not take it",
+            })?;
         Ok(Resolved {
             reference,
             digest: found,

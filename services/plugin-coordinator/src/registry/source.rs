@@ -23,7 +23,10 @@ pub(super) struct Source {
 
 impl Source {
     pub(super) fn parse(source: &str) -> Result<Self, RegistryError> {
-        parse(source).map_err(|reason| RegistryError::InvalidReference { source_text: text::line(source, 200), reason })
+        parse(source).map_err(|reason| RegistryError::InvalidReference {
+            source_text: text::line(source, 200),
+            reason,
+        })
     }
 }
 
@@ -86,7 +89,8 @@ fn is_host(text: &str) -> bool {
         let inner = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
         !label.is_empty() && label.bytes().all(inner) && !label.starts_with('-') && !label.ends_with('-')
     };
-    let digits = |port: &str| port.bytes().all(|b| b.is_ascii_digit()) && port.parse().is_ok_and(|port: u16| port > 0);
+    let digits =
+        |port: &str| port.bytes().all(|b| b.is_ascii_digit()) && port.parse().is_ok_and(|port: u16| port > 0);
     name.len() <= 253 && name.split('.').all(label) && port.is_none_or(digits)
 }
 
@@ -121,7 +125,11 @@ mod tests {
             ("ghcr.io/a/b-c.d:v1", "ghcr.io", "a/b-c.d", "v1"),
         ] {
             let parsed = Source::parse(source).expect(source);
-            assert_eq!((parsed.host.as_str(), parsed.path.as_str(), parsed.tag.as_str()), (host, path, tag), "{source}");
+            assert_eq!(
+                (parsed.host.as_str(), parsed.path.as_str(), parsed.tag.as_str()),
+                (host, path, tag),
+                "{source}"
+            );
             assert_eq!(parsed.digest, None);
         }
         let parsed = Source::parse(&format!("ghcr.io/a/b:1@{DIGEST}")).expect("with a digest");
@@ -131,9 +139,37 @@ mod tests {
     #[test]
     fn what_is_no_image_is_refused() {
         for source in [
-            "", ":", "/", "a/", "/a", "a//b", "A", "a b", "a:", "a:b:c", "a:-x", "a@sha256:1", "a@md5:00", "a..b", "../a",
-            "a/../b", "a_", "-a", "http://host/a", "host:0/a", "host:99999/a", "host:+1/a", "[::1]:5000/a", "ho_st.x/a",
-            "-h.x/a", "user@host/a", "a?b", "a#b", "a%2f", "ä", "a\n",
+            "",
+            ":",
+            "/",
+            "a/",
+            "/a",
+            "a//b",
+            "A",
+            "a b",
+            "a:",
+            "a:b:c",
+            "a:-x",
+            "a@sha256:1",
+            "a@md5:00",
+            "a..b",
+            "../a",
+            "a/../b",
+            "a_",
+            "-a",
+            "http://host/a",
+            "host:0/a",
+            "host:99999/a",
+            "host:+1/a",
+            "[::1]:5000/a",
+            "ho_st.x/a",
+            "-h.x/a",
+            "user@host/a",
+            "a?b",
+            "a#b",
+            "a%2f",
+            "ä",
+            "a\n",
         ] {
             let parsed = Source::parse(source);
             assert!(matches!(parsed, Err(RegistryError::InvalidReference { .. })), "{source:?}: {parsed:?}");

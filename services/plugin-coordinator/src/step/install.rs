@@ -119,8 +119,7 @@ async fn let_in(
     let own = ctx.policy.container_name(&manifest.id);
     admission::check_ports(manifest, &used, &own).map_err(StepError::fatal)?;
     let Work::Install(install) = &operation.work else { return Err(missing_subject()) };
-    admission::admit(parsed, source, image, is_root, &install.request, operation)
-        .map_err(StepError::fatal)
+    admission::admit(parsed, source, image, is_root, &install.request, operation).map_err(StepError::fatal)
 }
 
 /// Gets the image, telling how far it is.
@@ -139,7 +138,8 @@ pub(super) async fn pull(ctx: &Context, subject: Subject) -> Result<(), StepErro
         told = Instant::now();
         let total = Some(p.bytes_total).filter(|t| *t > 0);
         let unit = Some("bytes".to_owned());
-        ctx.reporter.progress(&operation, Progress { step: "pull".into(), done: Some(p.bytes_done), total, unit });
+        ctx.reporter
+            .progress(&operation, Progress { step: "pull".into(), done: Some(p.bytes_done), total, unit });
     };
     ctx.engine.pull(&reference, login.as_ref(), &mut progress).await?;
     install(&mut operation)?.pulled = true;
@@ -316,7 +316,9 @@ impl From<RegistryError> for StepError {
             E::InvalidReference { .. } => ErrorCode::BadRequest,
             E::Unreachable { .. } | E::Timeout { .. } | E::NoClient { .. } => ErrorCode::RegistryUnreachable,
             E::NotFound { .. } => ErrorCode::ImageNotFound,
-            E::LoginRequired { .. } | E::LoginRefused { .. } | E::LoginFile { .. } => ErrorCode::RegistryLogin,
+            E::LoginRequired { .. } | E::LoginRefused { .. } | E::LoginFile { .. } => {
+                ErrorCode::RegistryLogin
+            }
             E::Refused { .. } => ErrorCode::RegistryUnreachable,
             E::Broken { .. } | E::UnsupportedPlatform { .. } | E::TooLarge { .. } => ErrorCode::ImageRefused,
         };

@@ -56,8 +56,7 @@ pub(super) async fn uninstall(ctx: &Context, subject: Subject) -> Result<(), Ste
             };
         if gone { volumes_removed.push(name) } else { volumes_kept.push(name) }
     }
-    let removed =
-        Removed { plugin_id: record.id.clone(), image_removed, volumes_removed, volumes_kept };
+    let removed = Removed { plugin_id: record.id.clone(), image_removed, volumes_removed, volumes_kept };
     let answer = Answer::Success(serde_json::to_value(removed).expect("answers have string keys"));
     let operation = subject.operation.filter(|o| o.work == Work::Remove);
     ctx.registrations.forget(&record.id, operation.as_ref().map(|o| (o, &answer))).await?;

@@ -38,11 +38,7 @@ pub(super) fn acl_refused(ctx: &Context, subject: &Subject) -> Result<(), StepEr
     Err(StepError::fatal(
         ErrorBody::new(
             ErrorCode::Forbidden,
-            format!(
-                "The message coordinator refuses the topics of {}: {}",
-                record.id,
-                reasons.join(" ")
-            ),
+            format!("The message coordinator refuses the topics of {}: {}", record.id, reasons.join(" ")),
         )
         .with_details(serde_json::json!({"reasons": reasons})),
     ))
@@ -63,20 +59,14 @@ pub(super) async fn prepare(ctx: &Context, subject: Subject) -> Result<(), StepE
         uid: record.uid,
         generation: record.generation,
     };
-    let login: ProvisionResponse = ctx
-        .caller
-        .call(Operation::Provision, request, &correlation_id, traceparent.clone(), PEER)
-        .await?;
+    let login: ProvisionResponse =
+        ctx.caller.call(Operation::Provision, request, &correlation_id, traceparent.clone(), PEER).await?;
     let mut scope: Vec<String> = manifest.permissions.iter().map(ToString::to_string).collect();
     if !scope.iter().any(|p| p == READ) {
         scope.push(READ.to_owned());
     }
-    let request = IssueRequest {
-        plugin_id: record.id.clone(),
-        start_id: start,
-        scope,
-        digest: manifest.digest(),
-    };
+    let request =
+        IssueRequest { plugin_id: record.id.clone(), start_id: start, scope, digest: manifest.digest() };
     let _: IssueResponse =
         ctx.caller.call(Operation::Issue, request, &correlation_id, traceparent, PEER).await?;
 
@@ -166,10 +156,7 @@ pub(super) async fn ended_early(ctx: &Context, subject: &Subject) -> Result<(), 
     });
     Err(StepError::fatal(ErrorBody::new(
         ErrorCode::StartFailed,
-        format!(
-            "{} {how} before it reported health. Its last lines are in details.log_tail.",
-            record.id
-        ),
+        format!("{} {how} before it reported health. Its last lines are in details.log_tail.", record.id),
     )))
 }
 

@@ -1,9 +1,11 @@
 //! What only a real engine can show.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use bollard::query_parameters::EventsOptions;
+use futures_util::{StreamExt, TryStreamExt};
 use plugin_coordinator::engine::{DockerEngine, Engine, EngineError, ImageRef, RegistryLogin, label};
 use serde_json::json;
 use tokio::io::copy_bidirectional;
@@ -103,7 +105,8 @@ async fn a_pull_with_a_login_works_for_passwords_of_every_kind() {
         for password in ["secret", "~~~???>>>", "ÿþ~?>ÿþ~?>", "a\"b\\c"] {
             let registry = testkit::Registry::with_login("user", password).await;
             let repository = format!("{}/{}/private", registry.address(), real.run());
-            let image = PushedImage { config: json!({"Labels": {"password": password}}), ..Default::default() };
+            let image =
+                PushedImage { config: json!({"Labels": {"password": password}}), ..Default::default() };
             let digest = push(&format!("{repository}:1"), &image, Some(("user", password))).await;
             let reference: ImageRef = format!("{repository}@{digest}").parse().expect("a reference");
             let login = |password: &str| RegistryLogin {
@@ -125,15 +128,29 @@ async fn a_pull_with_a_login_works_for_passwords_of_every_kind() {
 async fn reading_a_file_leaves_nothing_behind_when_nobody_waits_for_it() {
     Real::test(|real| async move {
         let image = real.image(Kind::Files).await;
-        for wait in [0, 1, 5, 20, 40] {
+        let now = real.docker.info().await.expect("it answers").system_time;
+        let now: jiff::Timestamp = now.expect("a time").parse().expect("a time");
+        let options = EventsOptions {
+            since: Some(now.as_second().to_string()),
+            filters: Some(HashMap::from([
+                ("event".to_owned(), vec!["destroy".to_owned()]),
+                ("label".to_owned(), vec![format!("run={}", real.run())]),
+            ])),
+            ..Default::default()
+        };
+        let destroyed = real.docker.events(Some(options));
+        let waits = [0, 1, 5, 20, 40];
+        for wait in waits {
             let read = real.engine.read_file(&image, "/plugin.json", 100);
             let _ = tokio::time::timeout(Duration::from_millis(wait), read).await;
         }
-        testkit::eventually(Duration::from_secs(20), || async {
-            let left = real.leftovers().await;
-            if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
-        })
-        .await;
+        // Each of them makes a container late, and removes it.
+        let all = destroyed.take(waits.len()).try_collect::<Vec<_>>();
+        tokio::time::timeout(Duration::from_secs(30), all)
+            .await
+            .expect("all are removed in time")
+            .expect("the engine tells it");
+        assert_eq!(real.leftovers().await, Vec::<String>::new());
     })
     .await;
 }
@@ -165,13 +182,11 @@ async fn throw_away_containers_of_a_killed_coordinator_are_swept() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dropped_pull_is_cancelled() {
     Real::test(|real| async move {
-        let image = PushedImage {
-            config: json!({"Labels": {"run": real.run()}}),
-            with_shell: true,
-            entries: vec![],
-        };
+        let image =
+            PushedImage { config: json!({"Labels": {"run": real.run()}}), with_shell: true, entries: vec![] };
         let reference = real.push("dropped", &image).await;
-        let pull = tokio::time::timeout(Duration::ZERO, real.engine.pull(&reference, None, &mut |_| {})).await;
+        let pull =
+            tokio::time::timeout(Duration::ZERO, real.engine.pull(&reference, None, &mut |_| {})).await;
         assert!(pull.is_err(), "it was not waited for");
         real.engine.pull(&reference, None, &mut |_| {}).await.expect("it can be had afterwards");
     })

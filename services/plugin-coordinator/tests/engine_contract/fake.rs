@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use plugin_coordinator::engine::fake::{Call, FakeEngine, FakeImage};
-use plugin_coordinator::engine::{Engine, EngineError, EventAction, ImageRef, RegistryLogin, StartError, Verb, label};
+use plugin_coordinator::engine::{
+    Engine, EngineError, EventAction, ImageRef, RegistryLogin, StartError, Verb, label,
+};
 
 use crate::subject::{Fake, Kind, Subject};
 
@@ -124,7 +126,10 @@ async fn memory_and_ports_run_out() {
     }];
     fake.engine.create(&spec).await.expect("a container");
     fake.engine.occupy_port(8080, true);
-    assert!(matches!(fake.engine.start(&spec.name).await, Err(StartError::PortTaken { port: Some(8080), .. })));
+    assert!(matches!(
+        fake.engine.start(&spec.name).await,
+        Err(StartError::PortTaken { port: Some(8080), .. })
+    ));
     fake.engine.occupy_port(8080, false);
     fake.engine.start(&spec.name).await.expect("it is free");
 }
@@ -144,7 +149,9 @@ async fn a_private_image_needs_its_login() {
 #[tokio::test]
 async fn an_image_cannot_label_itself_into_another_installation() {
     let fake = Fake::new();
-    let image = FakeImage::new("evil").with_label(label::INSTALLATION, "victim").with_label(label::THROW_AWAY, "victim");
+    let image = FakeImage::new("evil")
+        .with_label(label::INSTALLATION, "victim")
+        .with_label(label::THROW_AWAY, "victim");
     fake.engine.load(image);
     let mut spec = fake.spec("one", "evil");
     spec.labels.clear();

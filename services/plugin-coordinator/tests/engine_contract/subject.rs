@@ -5,12 +5,12 @@ use std::panic::AssertUnwindSafe;
 
 use async_trait::async_trait;
 use bollard::Docker;
-use bollard::query_parameters::{KillContainerOptions, ListContainersOptions, ListImagesOptions, ListNetworksOptions, ListVolumesOptions};
+use bollard::query_parameters::{
+    KillContainerOptions, ListContainersOptions, ListImagesOptions, ListNetworksOptions, ListVolumesOptions,
+};
 use futures_util::FutureExt;
 use plugin_coordinator::engine::fake::{FakeEngine, FakeImage};
-use plugin_coordinator::engine::{
-    ContainerSpec, DockerEngine, Engine, Health, ImageRef, label,
-};
+use plugin_coordinator::engine::{ContainerSpec, DockerEngine, Engine, Health, ImageRef, label};
 use serde_json::json;
 use tar::EntryType;
 use testkit::Registry;
@@ -98,7 +98,9 @@ impl Subject for Fake {
 
     async fn publish(&self, kind: Kind) -> ImageRef {
         let digest = format!("{:064x}", kind as u8 + 1);
-        let reference: ImageRef = format!("fake/{}@sha256:{digest}", format!("{kind:?}").to_lowercase()).parse().expect("a reference");
+        let reference: ImageRef = format!("fake/{}@sha256:{digest}", format!("{kind:?}").to_lowercase())
+            .parse()
+            .expect("a reference");
         let mut image = FakeImage::new(reference.to_string()).with_label("kind", &format!("{kind:?}"));
         image.output = "hello\n".into();
         match kind {
@@ -112,7 +114,12 @@ impl Subject for Fake {
             Kind::Checked => image.image.has_healthcheck = true,
             Kind::Files => {
                 image = image.with_file("/plugin.json", "{}").with_file("/large", vec![0; 5000]);
-                let odd = [("/link", "a symbolic link"), ("/pipe", "a pipe"), ("/device", "a device"), ("/folder", "a folder")];
+                let odd = [
+                    ("/link", "a symbolic link"),
+                    ("/pipe", "a pipe"),
+                    ("/device", "a device"),
+                    ("/folder", "a folder"),
+                ];
                 image.oddities = odd.map(|(path, what)| (path.to_owned(), what)).into();
             }
         }
@@ -173,7 +180,9 @@ impl Real {
     pub async fn leftovers(&self) -> Vec<String> {
         let options = ListContainersOptions { all: true, ..Default::default() };
         let all = self.docker.list_containers(Some(options)).await.expect("a list");
-        let ours = |labels: Option<std::collections::HashMap<String, String>>| labels.unwrap_or_default().into_values().any(|value| value == self.run);
+        let ours = |labels: Option<std::collections::HashMap<String, String>>| {
+            labels.unwrap_or_default().into_values().any(|value| value == self.run)
+        };
         all.into_iter().filter(|found| ours(found.labels.clone())).filter_map(|found| found.id).collect()
     }
 
@@ -182,15 +191,23 @@ impl Real {
             let _ = self.engine.remove(&container).await;
         }
         let networks = self.docker.list_networks(None::<ListNetworksOptions>).await.unwrap_or_default();
-        for name in networks.into_iter().filter_map(|network| network.name).filter(|name| name.contains(&self.run)) {
+        for name in
+            networks.into_iter().filter_map(|network| network.name).filter(|name| name.contains(&self.run))
+        {
             let _ = self.engine.remove_network(&name).await;
         }
-        let volumes = self.docker.list_volumes(None::<ListVolumesOptions>).await.ok().and_then(|found| found.volumes);
-        for volume in volumes.unwrap_or_default().into_iter().filter(|volume| volume.name.contains(&self.run)) {
+        let volumes =
+            self.docker.list_volumes(None::<ListVolumesOptions>).await.ok().and_then(|found| found.volumes);
+        for volume in volumes.unwrap_or_default().into_iter().filter(|volume| volume.name.contains(&self.run))
+        {
             let _ = self.engine.remove_volume(&volume.name).await;
         }
         let images = self.docker.list_images(None::<ListImagesOptions>).await.unwrap_or_default();
-        for image in images.into_iter().flat_map(|image| [image.repo_digests, image.repo_tags].concat()).filter(|name| name.contains(&self.run)) {
+        for image in images
+            .into_iter()
+            .flat_map(|image| [image.repo_digests, image.repo_tags].concat())
+            .filter(|name| name.contains(&self.run))
+        {
             let _ = self.engine.remove_image(&image).await;
         }
     }
@@ -229,7 +246,8 @@ impl Subject for Real {
         // The run makes another image of it for each test, so that one can be removed.
         let mut config = json!({"Cmd": command, "Labels": {"kind": format!("{kind:?}"), "run": self.run}});
         if kind == Kind::Checked {
-            config["Healthcheck"] = json!({"Test": ["CMD-SHELL", "test ! -e /sick"], "Interval": 200_000_000, "Retries": 1});
+            config["Healthcheck"] =
+                json!({"Test": ["CMD-SHELL", "test ! -e /sick"], "Interval": 200_000_000, "Retries": 1});
         }
         let name = format!("{kind:?}").to_lowercase();
         self.push(&name, &PushedImage { config, with_shell: kind != Kind::Files, entries }).await

@@ -1,5 +1,6 @@
 //! Small images for tests, made from this machine's own programs and pushed to a registry: no image
 //! has to be there before.
+#![allow(dead_code, reason = "each test uses a part of it")]
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -73,7 +74,8 @@ fn shell() -> &'static Vec<u8> {
         let mut files: BTreeSet<String> = BTreeSet::new();
         for program in ["sh", "sleep", "cat", "stat", "id"] {
             let program = format!("/bin/{program}");
-            let output = Command::new("ldd").arg(&program).output().expect("ldd of Debian's package libc-bin");
+            let output =
+                Command::new("ldd").arg(&program).output().expect("ldd of Debian's package libc-bin");
             let output = String::from_utf8_lossy(&output.stdout).into_owned();
             files.extend(output.split_whitespace().filter(|word| word.starts_with('/')).map(str::to_owned));
             files.insert(program);
@@ -93,13 +95,17 @@ fn layer(entries: &[Entry]) -> Vec<u8> {
     for entry in entries {
         match entry {
             Entry::File(path, bytes) => append(&mut archive, path, EntryType::Regular, 0o644, 0, bytes),
-            Entry::Folder(path, mode, owner) => append(&mut archive, path, EntryType::Directory, *mode, *owner, b""),
+            Entry::Folder(path, mode, owner) => {
+                append(&mut archive, path, EntryType::Directory, *mode, *owner, b"")
+            }
             Entry::Odd(path, kind) => append(&mut archive, path, *kind, 0o644, 0, b""),
             Entry::Link(path, target) => {
                 let mut header = Header::new_gnu();
                 header.set_entry_type(EntryType::Symlink);
                 header.set_size(0);
-                archive.append_link(&mut header, path.trim_start_matches('/'), target).expect("an archive in memory");
+                archive
+                    .append_link(&mut header, path.trim_start_matches('/'), target)
+                    .expect("an archive in memory");
             }
         }
     }

@@ -71,10 +71,7 @@ async fn introspect(
         },
         (Some(plugin), None) => {
             if let Some(asker) = own.filter(|own| **own != plugin) {
-                return Err(IntrospectError::NotYours {
-                    asker: asker.clone(),
-                    plugin,
-                });
+                return Err(IntrospectError::NotYours { asker: asker.clone(), plugin });
             }
             match current(authority, &plugin).await? {
                 Some(token) => (Some(plugin), token),
@@ -84,18 +81,13 @@ async fn introspect(
     };
     let now = authority.now().as_seconds();
     Ok(answer(match &plugin {
-        Some(plugin) => authority
-            .verifier()
-            .verify(token.as_str(), Expect { plugin }, now),
+        Some(plugin) => authority.verifier().verify(token.as_str(), Expect { plugin }, now),
         None => authority.verifier().introspect(token.as_str(), now),
     }))
 }
 
 /// The token that a plugin has now.
-async fn current(
-    authority: &Authority,
-    plugin: &PluginId,
-) -> Result<Option<Token>, IntrospectError> {
+async fn current(authority: &Authority, plugin: &PluginId) -> Result<Option<Token>, IntrospectError> {
     let state = authority.lock().await;
     let mut connection = authority.connection().await?;
     match tokens::of_plugin(&mut connection, plugin).await? {
@@ -105,27 +97,14 @@ async fn current(
 }
 
 fn none(plugin: &PluginId) -> IntrospectResponse {
-    let reason =
-        format!("{plugin} has no token: it gets one when it is started, until it is stopped");
-    IntrospectResponse {
-        active: false,
-        claims: None,
-        reason: Some(reason),
-    }
+    let reason = format!("{plugin} has no token: it gets one when it is started, until it is stopped");
+    IntrospectResponse { active: false, claims: None, reason: Some(reason) }
 }
 
 fn answer(verdict: Result<Claims, Refusal>) -> IntrospectResponse {
     match verdict {
-        Ok(claims) => IntrospectResponse {
-            active: true,
-            claims: Some(claims),
-            reason: None,
-        },
-        Err(refusal) => IntrospectResponse {
-            active: false,
-            claims: None,
-            reason: Some(refusal.to_string()),
-        },
+        Ok(claims) => IntrospectResponse { active: true, claims: Some(claims), reason: None },
+        Err(refusal) => IntrospectResponse { active: false, claims: None, reason: Some(refusal.to_string()) },
     }
 }
 
@@ -151,17 +130,12 @@ mod tests {
             scope: Vec::new(),
             digest: "sha256:0".to_owned(),
         };
-        let message = issue(&office.authority, asked, testing::origin())
-            .await
-            .expect("issues");
+        let message = issue(&office.authority, asked, testing::origin()).await.expect("issues");
         (start_id, message.token)
     }
 
     fn about(id: Option<&str>, token: Option<&Token>) -> IntrospectRequest {
-        IntrospectRequest {
-            plugin_id: id.map(plugin),
-            token: token.cloned(),
-        }
+        IntrospectRequest { plugin_id: id.map(plugin), token: token.cloned() }
     }
 
     async fn ask(
@@ -178,9 +152,7 @@ mod tests {
         let office = testing::office(&folder).await;
         let (start, token) = started(&office, "focuser").await;
         for asked in [about(Some("focuser"), None), about(None, Some(&token))] {
-            let answer = ask(&office, &Principal::Unnamed, asked)
-                .await
-                .expect("answers");
+            let answer = ask(&office, &Principal::Unnamed, asked).await.expect("answers");
             assert!(answer.active);
             assert_eq!(answer.claims.as_ref().map(|c| c.sid), Some(start));
             let signature = token.as_str().rsplit('.').next().expect("a part");
@@ -195,38 +167,17 @@ mod tests {
         let office = testing::office(&folder).await;
         let (start, token) = started(&office, "focuser").await;
         let reason = async |asked| {
-            let answer = ask(&office, &Principal::Unnamed, asked)
-                .await
-                .expect("answers");
+            let answer = ask(&office, &Principal::Unnamed, asked).await.expect("answers");
             assert!(!answer.active && answer.claims.is_none());
             answer.reason.expect("a reason")
         };
         let nonsense = Token::new("nonsense");
-        assert!(
-            reason(about(None, Some(&nonsense)))
-                .await
-                .contains("three parts")
-        );
-        assert!(
-            reason(about(Some("dome"), Some(&token)))
-                .await
-                .contains("dome")
-        );
+        assert!(reason(about(None, Some(&nonsense))).await.contains("three parts"));
+        assert!(reason(about(Some("dome"), Some(&token))).await.contains("dome"));
         assert!(reason(about(Some("dome"), None)).await.contains("no token"));
-        revoke(
-            &office.authority,
-            &plugin("focuser"),
-            start,
-            testing::origin(),
-        )
-        .await
-        .expect("ends");
+        revoke(&office.authority, &plugin("focuser"), start, testing::origin()).await.expect("ends");
         assert!(reason(about(None, Some(&token))).await.contains("revoked"));
-        assert!(
-            reason(about(Some("focuser"), None))
-                .await
-                .contains("no token")
-        );
+        assert!(reason(about(Some("focuser"), None)).await.contains("no token"));
     }
 
     #[tokio::test]
@@ -234,10 +185,7 @@ mod tests {
         let folder = testing::folder();
         let office = testing::office(&folder).await;
         let (_, token) = started(&office, "focuser").await;
-        let (itself, other) = (
-            Principal::Plugin(plugin("focuser")),
-            Principal::Plugin(plugin("dome")),
-        );
+        let (itself, other) = (Principal::Plugin(plugin("focuser")), Principal::Plugin(plugin("dome")));
         for (asker, asked) in [
             (&itself, about(None, None)),
             (&itself, about(Some("focuser"), None)),
@@ -246,14 +194,8 @@ mod tests {
             assert!(ask(&office, asker, asked).await.expect("answers").active);
         }
         let refused = ask(&office, &other, about(Some("focuser"), None)).await;
-        assert!(
-            matches!(refused, Err(IntrospectError::NotYours { .. })),
-            "{refused:?}"
-        );
+        assert!(matches!(refused, Err(IntrospectError::NotYours { .. })), "{refused:?}");
         let nothing = ask(&office, &Principal::Unnamed, about(None, None)).await;
-        assert!(
-            matches!(nothing, Err(IntrospectError::Nothing)),
-            "{nothing:?}"
-        );
+        assert!(matches!(nothing, Err(IntrospectError::Nothing)), "{nothing:?}");
     }
 }

@@ -12,9 +12,7 @@ use crate::{revocations, tokens};
 /// Why a start was not ended.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RevokeError {
-    #[error(
-        "Start {start} belongs to another plugin than {plugin}. Name the plugin that was started."
-    )]
+    #[error("Start {start} belongs to another plugin than {plugin}. Name the plugin that was started.")]
     OtherPlugin { plugin: PluginId, start: StartId },
     #[error("the kept tokens cannot be read or written")]
     Store(#[from] sqlx::Error),
@@ -34,10 +32,7 @@ pub(crate) async fn handle(
     permit: &Permit,
     request: &Request,
 ) -> Result<Reply, ErrorBody> {
-    let RevokeRequest {
-        plugin_id,
-        start_id,
-    } = request.parse()?;
+    let RevokeRequest { plugin_id, start_id } = request.parse()?;
     revoke(authority, &plugin_id, start_id, Origin::of(permit, request)).await?;
     Ok(Reply::now(&json!({"start_id": start_id})))
 }
@@ -53,15 +48,9 @@ pub(crate) async fn revoke(
     let mut tx = authority.begin().await?;
     let issued = tokens::of_start(&mut tx, start).await?;
     let listed = revocations::plugin_of(&mut tx, start).await?;
-    let known = issued
-        .as_ref()
-        .map(|i| i.terms.plugin_id.as_str())
-        .or(listed.as_deref());
+    let known = issued.as_ref().map(|i| i.terms.plugin_id.as_str()).or(listed.as_deref());
     if known.is_some_and(|known| known != plugin.as_str()) {
-        return Err(RevokeError::OtherPlugin {
-            plugin: plugin.clone(),
-            start,
-        });
+        return Err(RevokeError::OtherPlugin { plugin: plugin.clone(), start });
     }
     if listed.is_some() {
         return Ok(());
@@ -99,9 +88,7 @@ mod tests {
             scope: Vec::new(),
             digest: "sha256:0".to_owned(),
         };
-        issue(&office.authority, asked, testing::origin())
-            .await
-            .expect("issues");
+        issue(&office.authority, asked, testing::origin()).await.expect("issues");
         start_id
     }
 
@@ -119,9 +106,7 @@ mod tests {
         end(&office, &plugin, one).await.expect("is over already");
         let current = async || {
             let mut connection = office.authority.connection().await.expect("connects");
-            tokens::of_plugin(&mut connection, &plugin)
-                .await
-                .expect("reads")
+            tokens::of_plugin(&mut connection, &plugin).await.expect("reads")
         };
         assert_eq!(current().await.map(|i| i.terms.start_id), Some(two));
         end(&office, &plugin, two).await.expect("ends");
@@ -138,10 +123,7 @@ mod tests {
         let start = started(&office, &plugin).await;
         for _ in 0..2 {
             let refused = end(&office, &other, start).await;
-            assert!(
-                matches!(refused, Err(RevokeError::OtherPlugin { .. })),
-                "{refused:?}"
-            );
+            assert!(matches!(refused, Err(RevokeError::OtherPlugin { .. })), "{refused:?}");
             // The second time it is over and known from the list.
             end(&office, &plugin, start).await.expect("ends");
         }

@@ -57,10 +57,7 @@ async fn set_aside(connection: &mut SqliteConnection, row: &Row) -> Result<(), s
     Ok(())
 }
 
-async fn readable(
-    connection: &mut SqliteConnection,
-    rows: Vec<Row>,
-) -> Result<Vec<Issued>, sqlx::Error> {
+async fn readable(connection: &mut SqliteConnection, rows: Vec<Row>) -> Result<Vec<Issued>, sqlx::Error> {
     let mut all = Vec::with_capacity(rows.len());
     for row in rows {
         match row.read() {
@@ -73,9 +70,7 @@ async fn readable(
 
 /// All tokens.
 pub(crate) async fn all(connection: &mut SqliteConnection) -> Result<Vec<Issued>, sqlx::Error> {
-    let rows: Vec<Row> = sqlx::query_as("SELECT * FROM tokens")
-        .fetch_all(&mut *connection)
-        .await?;
+    let rows: Vec<Row> = sqlx::query_as("SELECT * FROM tokens").fetch_all(&mut *connection).await?;
     readable(connection, rows).await
 }
 
@@ -84,12 +79,11 @@ pub(crate) async fn due(
     connection: &mut SqliteConnection,
     now: Timestamp,
 ) -> Result<Vec<Issued>, sqlx::Error> {
-    let rows: Vec<Row> =
-        sqlx::query_as("SELECT * FROM tokens WHERE refresh_at <= ? OR issued_at > ?")
-            .bind(now.as_millis())
-            .bind(now.as_seconds())
-            .fetch_all(&mut *connection)
-            .await?;
+    let rows: Vec<Row> = sqlx::query_as("SELECT * FROM tokens WHERE refresh_at <= ? OR issued_at > ?")
+        .bind(now.as_millis())
+        .bind(now.as_seconds())
+        .fetch_all(&mut *connection)
+        .await?;
     readable(connection, rows).await
 }
 
@@ -118,10 +112,7 @@ pub(crate) async fn of_plugin(
 }
 
 /// Keeps a token in place of whatever its plugin had.
-pub(crate) async fn put(
-    connection: &mut SqliteConnection,
-    issued: &Issued,
-) -> Result<(), sqlx::Error> {
+pub(crate) async fn put(connection: &mut SqliteConnection, issued: &Issued) -> Result<(), sqlx::Error> {
     // "OR REPLACE" takes away the start's earlier token, and a row of the plugin that cannot be read.
     sqlx::query(
         "INSERT OR REPLACE INTO tokens (start_id, plugin_id, scope, manifest_digest, correlation_id, jti, \
@@ -144,30 +135,19 @@ pub(crate) async fn put(
 }
 
 /// Forgets the token of a start.
-pub(crate) async fn remove(
-    connection: &mut SqliteConnection,
-    start: StartId,
-) -> Result<(), sqlx::Error> {
-    sqlx::query("DELETE FROM tokens WHERE start_id = ?")
-        .bind(start.to_string())
-        .execute(connection)
-        .await?;
+pub(crate) async fn remove(connection: &mut SqliteConnection, start: StartId) -> Result<(), sqlx::Error> {
+    sqlx::query("DELETE FROM tokens WHERE start_id = ?").bind(start.to_string()).execute(connection).await?;
     Ok(())
 }
 
 /// When the next token is due.
-pub(crate) async fn next_due(
-    connection: &mut SqliteConnection,
-) -> Result<Option<Timestamp>, sqlx::Error> {
-    let at: Option<i64> = sqlx::query_scalar("SELECT MIN(refresh_at) FROM tokens")
-        .fetch_one(connection)
-        .await?;
+pub(crate) async fn next_due(connection: &mut SqliteConnection) -> Result<Option<Timestamp>, sqlx::Error> {
+    let at: Option<i64> =
+        sqlx::query_scalar("SELECT MIN(refresh_at) FROM tokens").fetch_one(connection).await?;
     Ok(at.map(Timestamp::from_millis))
 }
 
 /// How many tokens there are.
 pub(crate) async fn count(connection: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar("SELECT COUNT(*) FROM tokens")
-        .fetch_one(connection)
-        .await
+    sqlx::query_scalar("SELECT COUNT(*) FROM tokens").fetch_one(connection).await
 }

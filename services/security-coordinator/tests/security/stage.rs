@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use acl::password::NoRandomness;
 use envelope::payload::event::Event;
-use envelope::payload::token::{
-    IssueRequest, IssueResponse, Jwks, RevokeRequest, Revoked, TokenMessage,
-};
+use envelope::payload::token::{IssueRequest, IssueResponse, Jwks, RevokeRequest, Revoked, TokenMessage};
 use envelope::principal::{coordinator_login, operator_login};
 use envelope::topic::{self, RequestTopic};
 use envelope::{
@@ -39,11 +37,7 @@ impl Stage {
         let folder = tempfile::tempdir().expect("a folder");
         fs::write(folder.path().join("password"), PASSWORD).expect("writes");
         fs::write(folder.path().join("key"), KEY_FILE).expect("writes");
-        Self {
-            broker: Broker::with_identities(identities()).await,
-            folder,
-            lifetime,
-        }
+        Self { broker: Broker::with_identities(identities()).await, folder, lifetime }
     }
 
     pub(crate) fn key_file(&self) -> PathBuf {
@@ -57,29 +51,19 @@ impl Stage {
     /// Starts the coordinator.
     pub(crate) fn start(&self) -> Running {
         let path = self.folder.path();
-        let log = fs::File::options()
-            .append(true)
-            .create(true)
-            .open(path.join("log"))
-            .expect("opens");
+        let log = fs::File::options().append(true).create(true).open(path.join("log")).expect("opens");
         let errors = log.try_clone().expect("a second handle");
         let child = Command::new(env!("CARGO_BIN_EXE_security-coordinator"))
             .env_clear()
             .env("BIGSKIES_BROKER__HOST", self.broker.host())
             .env("BIGSKIES_BROKER__PORT", self.broker.port().to_string())
-            .env(
-                "BIGSKIES_BROKER__USERNAME",
-                coordinator_login(Coordinator::Security),
-            )
+            .env("BIGSKIES_BROKER__USERNAME", coordinator_login(Coordinator::Security))
             .env("BIGSKIES_BROKER__PASSWORD_FILE", path.join("password"))
             .env("BIGSKIES_DATA_DIR", path)
             .env("BIGSKIES_RUN_DIR", path.join("run"))
             .env("BIGSKIES_LOG", "debug")
             .env("BIGSKIES_SECURITY__KEY_FILE", self.key_file())
-            .env(
-                "BIGSKIES_SECURITY__TOKEN_LIFETIME_SECONDS",
-                self.lifetime.to_string(),
-            )
+            .env("BIGSKIES_SECURITY__TOKEN_LIFETIME_SECONDS", self.lifetime.to_string())
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(errors)
@@ -91,9 +75,7 @@ impl Stage {
 
     async fn client(&self, login: &str, version: Version) -> Client {
         let id = format!("{login}-{}", StartId::new());
-        Client::connect(self.broker.port(), (login, PASSWORD), &id, version)
-            .await
-            .expect("connects")
+        Client::connect(self.broker.port(), (login, PASSWORD), &id, version).await.expect("connects")
     }
 
     /// Somebody who hears tokens, keys, revocations and events.
@@ -112,10 +94,7 @@ impl Stage {
         let last = topic::coordinator::health(Coordinator::Security);
         client.subscribe(topic).await.expect("may subscribe");
         client.subscribe(&last).await.expect("may subscribe");
-        let first = client
-            .recv(PATIENCE)
-            .await
-            .expect("the coordinator's health is retained");
+        let first = client.recv(PATIENCE).await.expect("the coordinator's health is retained");
         (first.topic != last).then_some(first)
     }
 
@@ -123,37 +102,22 @@ impl Stage {
     pub(crate) async fn plugin_coordinator(&self) -> Asker {
         let c = Coordinator::Plugin;
         let client = self.client(&coordinator_login(c), Version::V5).await;
-        client
-            .subscribe(&topic::internal_responses(c))
-            .await
-            .expect("may subscribe");
-        Asker {
-            client,
-            principal: Principal::Coordinator(c),
-        }
+        client.subscribe(&topic::internal_responses(c)).await.expect("may subscribe");
+        Asker { client, principal: Principal::Coordinator(c) }
     }
 
     /// The operator.
     pub(crate) async fn operator(&self) -> Asker {
         let name = acl::fixed::first_operator();
         let client = self.client(&operator_login(&name), Version::V5).await;
-        client
-            .subscribe(&topic::operator::responses(&name))
-            .await
-            .expect("may subscribe");
-        Asker {
-            client,
-            principal: Principal::Operator(name),
-        }
+        client.subscribe(&topic::operator::responses(&name)).await.expect("may subscribe");
+        Asker { client, principal: Principal::Operator(name) }
     }
 
     /// No secret is in anything that is not secret.
     pub(crate) fn assert_nothing_secret_in(&self, text: &str, tokens: &[&TokenMessage]) {
         let key_file = std::str::from_utf8(&KEY_FILE).expect("it is text");
-        assert!(
-            !text.contains(PASSWORD) && !text.contains(key_file),
-            "{text}"
-        );
+        assert!(!text.contains(PASSWORD) && !text.contains(key_file), "{text}");
         for token in tokens {
             let signature = token.token.as_str().rsplit('.').next().expect("a part");
             assert!(!text.contains(signature), "{text}");
@@ -163,14 +127,11 @@ impl Stage {
 
 /// The broker's file: the installation's own seed, and a login that hears what the tests look at.
 fn identities() -> Value {
-    let seed =
-        acl::fixed::seed(|_| Ok::<_, NoRandomness>(PASSWORD.to_owned())).expect("random salts");
+    let seed = acl::fixed::seed(|_| Ok::<_, NoRandomness>(PASSWORD.to_owned())).expect("random salts");
     let mut seed: Value = serde_json::from_slice(&seed.encode()).expect("the seed is JSON");
     let filters = heard();
     let filters: Vec<&str> = filters.iter().map(String::as_str).collect();
-    let reader = Identities::new()
-        .login(READER, PASSWORD, &[], &filters)
-        .build();
+    let reader = Identities::new().login(READER, PASSWORD, &[], &filters).build();
     for list in ["clients", "roles"] {
         let more = reader[list].as_array().expect("a list").clone();
         seed[list].as_array_mut().expect("a list").extend(more);
@@ -193,10 +154,7 @@ impl Running {
     /// Asks it to end, and waits.
     pub(crate) async fn stop(self) -> ExitStatus {
         let id = self.child.id().expect("it runs").to_string();
-        let asked = Command::new("kill")
-            .args(["-s", "TERM", &id])
-            .status()
-            .await;
+        let asked = Command::new("kill").args(["-s", "TERM", &id]).status().await;
         assert!(asked.expect("kill runs").success());
         self.ended().await
     }
@@ -240,10 +198,7 @@ impl Listener {
         let topic = topic::coordinator::event(Coordinator::Security, "token");
         let change = format!("\"change\":\"{change}\"");
         let message = self.next(&topic, |m| m.text().contains(&change)).await;
-        (
-            serde_json::from_slice(&message.payload).expect("an event"),
-            message.text(),
-        )
+        (serde_json::from_slice(&message.payload).expect("an event"), message.text())
     }
 
     /// The keys and the revocations that come next, in this order.
@@ -295,8 +250,7 @@ impl Asker {
             if answer.correlation_data.as_deref() != Some(request.id.as_bytes()) {
                 continue;
             }
-            let answer: Envelope<Answer> =
-                serde_json::from_slice(&answer.payload).expect("decodes");
+            let answer: Envelope<Answer> = serde_json::from_slice(&answer.payload).expect("decodes");
             return match answer.payload {
                 Answer::Success(data) => Ok(data),
                 Answer::Failure(error) => Err(error),
@@ -320,18 +274,7 @@ impl Asker {
         Ok(answer.token)
     }
 
-    pub(crate) async fn revoke(
-        &mut self,
-        plugin: &PluginId,
-        start: StartId,
-    ) -> Result<Value, ErrorBody> {
-        self.ask(
-            Operation::Revoke,
-            RevokeRequest {
-                plugin_id: plugin.clone(),
-                start_id: start,
-            },
-        )
-        .await
+    pub(crate) async fn revoke(&mut self, plugin: &PluginId, start: StartId) -> Result<Value, ErrorBody> {
+        self.ask(Operation::Revoke, RevokeRequest { plugin_id: plugin.clone(), start_id: start }).await
     }
 }

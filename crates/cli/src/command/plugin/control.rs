@@ -73,7 +73,10 @@ mod tests {
         let id = PluginId::parse("guid-1").expect("an id");
         let inspection = |topic: &str| json!({"manifest": {"health_check": {"topic": topic}}});
         let found = |topic: &str| alias(&id, &inspection(topic)).map(|a| a.to_string());
-        assert_eq!(found(&topic::plugin::health(&PluginId::parse("focuser").expect("an id"))), Some("focuser".into()));
+        assert_eq!(
+            found(&topic::plugin::health(&PluginId::parse("focuser").expect("an id"))),
+            Some("focuser".into())
+        );
         assert_eq!(found(&topic::plugin::health(&id)), None);
         assert_eq!(found("somewhere/else"), None);
         assert_eq!(alias(&id, &json!({"manifest": []})), None);

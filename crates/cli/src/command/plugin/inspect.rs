@@ -26,7 +26,10 @@ fn render(inspection: &Inspection, now: Timestamp) -> String {
         .add("Health", format!("{}{}", plugin_health(state.health), said(&state.health_message)))
         .maybe(
             "Operation",
-            state.operation.as_ref().map(|o| format!("{}: {}, since {}", o.operation, clean(&o.step), ago(o.since, now))),
+            state
+                .operation
+                .as_ref()
+                .map(|o| format!("{}: {}, since {}", o.operation, clean(&o.step), ago(o.since, now))),
         )
         .add("Since", when(state.since))
         .add("Cause", clean(&state.cause))
@@ -95,7 +98,12 @@ mod tests {
             ports: BTreeMap::from([("127.0.0.1:8080".to_owned(), "80/tcp".to_owned())]),
             volumes: BTreeMap::new(),
             dns_names: vec!["focuser".to_owned(), "myfocuser".to_owned()],
-            last_exit: Some(ExitRecord { code: 137, oom_killed: true, at: since, log_tail: "one\ntwo\n".to_owned() }),
+            last_exit: Some(ExitRecord {
+                code: 137,
+                oom_killed: true,
+                at: since,
+                log_tail: "one\ntwo\n".to_owned(),
+            }),
             warnings: Vec::new(),
         };
         let expected = "\

@@ -41,7 +41,8 @@ fn read(what: &str, path: &Path) -> Result<Value, Failure> {
 fn id_of(manifest: Option<&Value>) -> Result<PluginId, Failure> {
     let Some(manifest) = manifest else {
         return Err(Failure::Usage(
-            "which plugin is it? add --id with the id in its manifest, or --manifest with the file".to_owned(),
+            "which plugin is it? add --id with the id in its manifest, or --manifest with the file"
+                .to_owned(),
         ));
     };
     let id = manifest["id"]
@@ -52,12 +53,11 @@ fn id_of(manifest: Option<&Value>) -> Result<PluginId, Failure> {
 
 fn render(installed: &Installed) -> String {
     let Installed { plugin_id, name, version, .. } = installed;
-    let verb = if installed.changed { ink(Ink::Good, "installed") } else { "was installed already".to_owned() };
+    let verb =
+        if installed.changed { ink(Ink::Good, "installed") } else { "was installed already".to_owned() };
     let title = format!("{plugin_id} {verb}: {} {}", clean(name), clean(version));
     let mut fields = Fields::default();
-    fields
-        .add("Image", clean(&installed.digest))
-        .add("Manifest", source_in_words(installed.manifest_source));
+    fields.add("Image", clean(&installed.digest)).add("Manifest", source_in_words(installed.manifest_source));
     let warnings: Vec<String> = installed.warnings.iter().map(|warning| clean(warning)).collect();
     fields.add("Warnings", warnings.join("\n"));
     if installed.changed {
@@ -86,11 +86,9 @@ mod tests {
     #[test]
     fn without_an_id_the_manifests_own_is_taken() {
         assert_eq!(id_of(Some(&json!({"id": "focuser"}))).expect("an id").as_str(), "focuser");
-        for (manifest, hint) in [
-            (None, "--id"),
-            (Some(json!({})), "\"id\""),
-            (Some(json!({"id": "a/b"})), "A-Z a-z 0-9"),
-        ] {
+        for (manifest, hint) in
+            [(None, "--id"), (Some(json!({})), "\"id\""), (Some(json!({"id": "a/b"})), "A-Z a-z 0-9")]
+        {
             let failure = id_of(manifest.as_ref()).expect_err("no id");
             assert_eq!(failure.exit(), Exit::Usage);
             assert!(failure.to_string().contains(hint), "{failure}");

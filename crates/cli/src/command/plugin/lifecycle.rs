@@ -19,7 +19,8 @@ fn render(state: &LifecycleResponse) -> String {
     if state.phase == Phase::Running {
         text.push_str(&format!(" and {}", plugin_health(state.health)));
     }
-    let said = state.reason.as_ref().or(state.health_message.as_ref().filter(|_| state.phase == Phase::Running));
+    let said =
+        state.reason.as_ref().or(state.health_message.as_ref().filter(|_| state.phase == Phase::Running));
     if let Some(said) = said.filter(|said| !said.is_empty()) {
         text.push_str(&format!(": {}", clean(said)));
     }

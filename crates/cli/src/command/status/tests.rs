@@ -41,7 +41,13 @@ fn shown(picture: &Picture) -> String {
 #[test]
 fn coordinators_and_plugins_are_seen_at_a_glance() {
     let mut picture = Picture::default();
-    health(&mut picture, Coordinator::Plugin, "degraded", "no tokens can be had", &json!({"waiting_for": ["security"]}));
+    health(
+        &mut picture,
+        Coordinator::Plugin,
+        "degraded",
+        "no tokens can be had",
+        &json!({"waiting_for": ["security"]}),
+    );
     health(&mut picture, Coordinator::Message, "healthy", "", &json!({}));
     state(&mut picture, "focuser", &json!({}));
     let failed = json!({"phase": "failed", "health": "unknown", "reason": "exited with 1\u{1b}[2J"});

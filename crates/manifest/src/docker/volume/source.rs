@@ -20,18 +20,10 @@ const CLOSED: [&str; 8] = [
     "/var/lib/bigskies",
 ];
 /// The source, and a remark when it is made into something else than was written.
-pub(super) fn check(
-    text: &str,
-    owners: &[&PluginId],
-) -> Result<(VolumeSource, Option<String>), Refusal> {
+pub(super) fn check(text: &str, owners: &[&PluginId]) -> Result<(VolumeSource, Option<String>), Refusal> {
     if !text.contains(['/', '\\']) && !text.starts_with(['.', '~']) {
         return match is_volume_name(text) {
-            true => Ok((
-                VolumeSource::Named {
-                    name: text.to_owned(),
-                },
-                None,
-            )),
+            true => Ok((VolumeSource::Named { name: text.to_owned() }, None)),
             false => Err((
                 format!("{} is not a name for a volume", quoted(text)),
                 "use 2 to 64 of A-Z a-z 0-9 . _ -, with a letter or digit first",
@@ -39,8 +31,7 @@ pub(super) fn check(
         };
     }
     let path = clean(text).map_err(|why| {
-        let fix =
-            "use the name of a volume, or the plugin's own folder /var/lib/bigskies/plugins/{id}";
+        let fix = "use the name of a volume, or the plugin's own folder /var/lib/bigskies/plugins/{id}";
         (format!("the source {} {why}", quoted(text)), fix)
     })?;
     for owner in owners {
@@ -52,21 +43,14 @@ pub(super) fn check(
             // A plugin can plant a link inside its folder, and a bind of the link would mount what the
             // link points to.
             let name = volume_name(path, deeper);
-            let remark =
-                format!("lies inside the plugin's folder and becomes the volume \"{name}\"");
+            let remark = format!("lies inside the plugin's folder and becomes the volume \"{name}\"");
             return Ok((VolumeSource::Named { name }, Some(remark)));
         }
     }
     // No plugin needs a socket of its host, and the engine's own may have any path.
-    if path
-        .rsplit('/')
-        .any(|part| part.to_ascii_lowercase().ends_with(".sock"))
-    {
+    if path.rsplit('/').any(|part| part.to_ascii_lowercase().ends_with(".sock")) {
         let reason = format!("the source {} is a socket of the host", quoted(path));
-        return Err((
-            reason,
-            "leave it out; no plugin can have the container engine or a host service",
-        ));
+        return Err((reason, "leave it out; no plugin can have the container engine or a host service"));
     }
     match touched(path, &CLOSED) {
         // Device rules only; those who read hardware through libudev need it.
@@ -74,45 +58,23 @@ pub(super) fn check(
         None => {}
         Some("/dev") if path != "/" => {
             let reason = format!("the source {} is a device of the host", quoted(path));
-            return Err((
-                reason,
-                "list it under the manifest's own key \"devices\" instead",
-            ));
+            return Err((reason, "list it under the manifest's own key \"devices\" instead"));
         }
         Some("/var/lib/bigskies") if is_within(path, "/var/lib/bigskies") => {
-            let reason = format!(
-                "the source {} belongs to the framework or to another plugin",
-                quoted(path)
-            );
-            return Err((
-                reason,
-                "use the plugin's own folder /var/lib/bigskies/plugins/{id}",
-            ));
+            let reason = format!("the source {} belongs to the framework or to another plugin", quoted(path));
+            return Err((reason, "use the plugin's own folder /var/lib/bigskies/plugins/{id}"));
         }
         Some(closed) => {
-            let reason = format!(
-                "the source {} would show {closed} of the host",
-                quoted(path)
-            );
-            return Err((
-                reason,
-                "name the one folder that the plugin needs, outside of it",
-            ));
+            let reason = format!("the source {} would show {closed} of the host", quoted(path));
+            return Err((reason, "name the one folder that the plugin needs, outside of it"));
         }
     }
-    Ok((
-        VolumeSource::HostFolder {
-            path: path.to_owned(),
-        },
-        None,
-    ))
+    Ok((VolumeSource::HostFolder { path: path.to_owned() }, None))
 }
 
 fn is_volume_name(text: &str) -> bool {
     (2..=64).contains(&text.len())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
         && text.starts_with(|c: char| c.is_ascii_alphanumeric())
 }
 
@@ -121,15 +83,8 @@ fn volume_name(path: &str, deeper: &str) -> String {
     let word = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
     let readable: String = deeper.chars().map(word).take(40).collect();
     let hash = digest(&SHA256, path.as_bytes());
-    let tag: String = hash
-        .as_ref()
-        .iter()
-        .take(4)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    format!("{}-{tag}", readable.trim_matches('-'))
-        .trim_start_matches('-')
-        .to_owned()
+    let tag: String = hash.as_ref().iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    format!("{}-{tag}", readable.trim_matches('-')).trim_start_matches('-').to_owned()
 }
 
 #[cfg(test)]
@@ -139,9 +94,7 @@ mod tests {
     fn checked(text: &str) -> Result<VolumeSource, String> {
         let id = PluginId::parse("the-id").expect("id");
         let alias = PluginId::parse("mine").expect("id");
-        check(text, &[&id, &alias])
-            .map(|(source, _)| source)
-            .map_err(|(reason, _)| reason)
+        check(text, &[&id, &alias]).map(|(source, _)| source).map_err(|(reason, _)| reason)
     }
 
     #[test]
@@ -150,12 +103,7 @@ mod tests {
             Ok(VolumeSource::Named { name }) => name,
             other => format!("{other:?}"),
         };
-        let names = [
-            name("mine/a/b"),
-            name("mine/a-b"),
-            name("the-id/a-b"),
-            name("mine/é"),
-        ];
+        let names = [name("mine/a/b"), name("mine/a-b"), name("the-id/a-b"), name("mine/é")];
         for (index, name) in names.iter().enumerate() {
             assert!(is_volume_name(name), "{name}");
             assert!(!names[..index].contains(name), "{names:?}");
@@ -180,15 +128,9 @@ mod tests {
             ("/var/lib/docker/volumes", "would show /var/lib/docker"),
             ("/var/lib/bigskies", "belongs to the framework"),
             ("/var/lib/bigskies/plugins", "belongs to the framework"),
-            (
-                "/var/lib/bigskies/plugins/other",
-                "belongs to the framework",
-            ),
+            ("/var/lib/bigskies/plugins/other", "belongs to the framework"),
             ("/var/lib/bigskies/plugins/mine/../other", "contains \"..\""),
-            (
-                "/var/lib/bigskies/plugins/mine2",
-                "belongs to the framework",
-            ),
+            ("/var/lib/bigskies/plugins/mine2", "belongs to the framework"),
             ("./data", "is not absolute"),
             ("../data", "is not absolute"),
             ("data/x", "is not absolute"),

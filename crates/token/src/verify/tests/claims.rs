@@ -17,101 +17,50 @@ fn every_claim_must_be_there_and_of_its_type() {
     check(&Forge::new().claim("more", json!([1])).sign(), "accepted");
     for name in CLAIMS {
         check(&Forge::new().without_claim(name).sign(), "claim_missing");
-        let want = if name == "aud" {
-            "audience"
-        } else {
-            "claim_form"
-        };
-        for value in [
-            json!(null),
-            json!({}),
-            json!(1.5),
-            json!([AUDIENCE]),
-            json!(u64::MAX),
-        ] {
+        let want = if name == "aud" { "audience" } else { "claim_form" };
+        for value in [json!(null), json!({}), json!(1.5), json!([AUDIENCE]), json!(u64::MAX)] {
             check(&Forge::new().claim(name, value).sign(), want);
         }
     }
     check(&Forge::new().claim("jti", json!("")).sign(), "claim_form");
-    check(
-        &Forge::new().claim("sid", json!("start-1")).sign(),
-        "claim_form",
-    );
+    check(&Forge::new().claim("sid", json!("start-1")).sign(), "claim_form");
 }
 
 #[test]
 fn only_the_security_coordinator_issues() {
     check(&Forge::new().claim("iss", json!(ISSUER)).sign(), "accepted");
-    for iss in [
-        "",
-        "bigskies",
-        "bigskies/coordinator/security/",
-        "bigskies/coordinator/message",
-    ] {
+    for iss in ["", "bigskies", "bigskies/coordinator/security/", "bigskies/coordinator/message"] {
         check(&Forge::new().claim("iss", json!(iss)).sign(), "issuer");
     }
 }
 
 #[test]
 fn the_audience_is_this_framework_alone() {
-    check(
-        &Forge::new().claim("aud", json!("bigskies")).sign(),
-        "accepted",
-    );
-    for aud in [
-        json!(""),
-        json!("BIGSKIES"),
-        json!(["bigskies"]),
-        json!(["bigskies", "other"]),
-        json!([]),
-    ] {
+    check(&Forge::new().claim("aud", json!("bigskies")).sign(), "accepted");
+    for aud in [json!(""), json!("BIGSKIES"), json!(["bigskies"]), json!(["bigskies", "other"]), json!([])] {
         check(&Forge::new().claim("aud", aud).sign(), "audience");
     }
 }
 
 #[test]
 fn a_token_speaks_for_the_plugin_that_sent_it_only() {
-    check(
-        &Forge::new().claim("sub", json!("plugin:focuser")).sign(),
-        "accepted",
-    );
-    for sub in [
-        "plugin:mount",
-        "plugin:Focuser",
-        "focuser",
-        "plugin:",
-        "operator:focuser",
-        "plugin:focuser ",
-    ] {
+    check(&Forge::new().claim("sub", json!("plugin:focuser")).sign(), "accepted");
+    for sub in ["plugin:mount", "plugin:Focuser", "focuser", "plugin:", "operator:focuser", "plugin:focuser "]
+    {
         check(&Forge::new().claim("sub", json!(sub)).sign(), "subject");
     }
-    check(
-        &Forge::new().claim("client_id", json!("mount")).sign(),
-        "client",
-    );
+    check(&Forge::new().claim("client_id", json!("mount")).sign(), "client");
 }
 
 #[test]
 fn introspection_takes_any_plugin_and_nothing_that_is_none() {
     let verifier = verifier(KeyState::Active);
-    let code = |forge: Forge| {
-        verifier
-            .introspect(&forge.sign(), NOW)
-            .map_err(|refusal| refusal.code())
-    };
+    let code = |forge: Forge| verifier.introspect(&forge.sign(), NOW).map_err(|refusal| refusal.code());
     assert!(code(Forge::new()).is_ok());
-    let mount = Forge::new()
-        .claim("sub", json!("plugin:mount"))
-        .claim("client_id", json!("mount"));
+    let mount = Forge::new().claim("sub", json!("plugin:mount")).claim("client_id", json!("mount"));
     assert!(code(mount).is_ok());
-    assert_eq!(
-        code(Forge::new().claim("sub", json!("plugin:../x"))),
-        Err("subject")
-    );
-    assert_eq!(
-        code(Forge::new().claim("sub", json!("plugin:mount"))),
-        Err("client")
-    );
+    assert_eq!(code(Forge::new().claim("sub", json!("plugin:../x"))), Err("subject"));
+    assert_eq!(code(Forge::new().claim("sub", json!("plugin:mount"))), Err("client"));
 }
 
 #[test]

@@ -15,15 +15,8 @@ fn a_verifier_refuses_until_keys_and_revocations_have_both_arrived() {
     let verifier = Verifier::new();
     let verify = || verifier.verify(token.as_str(), Expect { plugin: &plugin() }, NOW);
     assert_eq!(verify(), Err(Refusal::NotReady { what: "keys" }));
-    verifier.set_keys(&Jwks {
-        keys: vec![KEY.public_jwk(KeyState::Active)],
-    });
-    assert_eq!(
-        verify(),
-        Err(Refusal::NotReady {
-            what: "revocations"
-        })
-    );
+    verifier.set_keys(&Jwks { keys: vec![KEY.public_jwk(KeyState::Active)] });
+    assert_eq!(verify(), Err(Refusal::NotReady { what: "revocations" }));
     assert!(!verifier.is_ready());
     verifier.set_revoked(&Revoked::default());
     assert_eq!(verify(), Ok(claims()));
@@ -34,12 +27,7 @@ fn a_verifier_refuses_until_keys_and_revocations_have_both_arrived() {
 fn next_active_and_retiring_keys_verify_and_others_do_not() {
     let token = Forge::new().sign();
     for state in [KeyState::Next, KeyState::Active, KeyState::Retiring] {
-        assert!(
-            verifier(state)
-                .verify(&token, Expect { plugin: &plugin() }, NOW)
-                .is_ok(),
-            "{state:?}"
-        );
+        assert!(verifier(state).verify(&token, Expect { plugin: &plugin() }, NOW).is_ok(), "{state:?}");
     }
     let refused = verifier(KeyState::Unknown).verify(&token, Expect { plugin: &plugin() }, NOW);
     assert_eq!(refused.map_err(|refusal| refusal.code()), Err("key_state"));
@@ -59,13 +47,8 @@ fn a_signature_of_other_claims_is_wrong() {
     let [header, claims, signature] = good.split('.').collect::<Vec<_>>()[..] else {
         unreachable!("three parts")
     };
-    let (_, more) = Forge::new()
-        .claim("scope", json!("system:configure"))
-        .texts();
-    check(
-        &format!("{header}.{}.{signature}", URL_SAFE_NO_PAD.encode(more)),
-        "signature",
-    );
+    let (_, more) = Forge::new().claim("scope", json!("system:configure")).texts();
+    check(&format!("{header}.{}.{signature}", URL_SAFE_NO_PAD.encode(more)), "signature");
     for wrong in ["", "AAAA", &signature[..84]] {
         check(&format!("{header}.{claims}.{wrong}"), "signature");
     }
@@ -81,17 +64,8 @@ fn a_revoked_start_or_token_is_refused_whatever_the_list_says_of_its_end() {
             .verify(&token, Expect { plugin: &plugin() }, NOW)
             .map_or_else(|refusal| refusal.code(), |_| "accepted")
     };
-    let sid = |sid| Revoked {
-        sids: vec![RevokedSid { sid, until: 0 }],
-        jtis: vec![],
-    };
-    let jti = |jti: &str| Revoked {
-        sids: vec![],
-        jtis: vec![RevokedJti {
-            jti: jti.to_owned(),
-            until: 0,
-        }],
-    };
+    let sid = |sid| Revoked { sids: vec![RevokedSid { sid, until: 0 }], jtis: vec![] };
+    let jti = |jti: &str| Revoked { sids: vec![], jtis: vec![RevokedJti { jti: jti.to_owned(), until: 0 }] };
     assert_eq!(code(&sid(envelope::id::StartId::new())), "accepted");
     assert_eq!(code(&sid(claims().sid)), "revoked_sid");
     assert_eq!(code(&jti("token-2")), "accepted");
@@ -103,11 +77,7 @@ fn a_new_key_set_replaces_the_old_one_in_every_clone() {
     let verifier = verifier(KeyState::Active);
     let clone = verifier.clone();
     let token = Forge::new().sign();
-    let verify = |verifier: &Verifier| {
-        verifier
-            .verify(&token, Expect { plugin: &plugin() }, NOW)
-            .is_ok()
-    };
+    let verify = |verifier: &Verifier| verifier.verify(&token, Expect { plugin: &plugin() }, NOW).is_ok();
     assert!(verify(&clone));
     verifier.set_keys(&Jwks::default());
     assert!(!verify(&clone));
@@ -116,24 +86,16 @@ fn a_new_key_set_replaces_the_old_one_in_every_clone() {
 #[test]
 fn keys_that_are_not_what_they_say_are_left_out() {
     let good = KEY.public_jwk(KeyState::Active);
-    let mut renamed = SigningKey::generate()
-        .expect("random source")
-        .public_jwk(KeyState::Active);
+    let mut renamed = SigningKey::generate().expect("random source").public_jwk(KeyState::Active);
     renamed.kid = "mine".to_owned();
     let mut short = good.clone();
     short.x = URL_SAFE_NO_PAD.encode([7; 31]);
     short.kid = thumbprint(&short.x);
-    let faults = Verifier::new().set_keys(&Jwks {
-        keys: vec![renamed, short, good.clone(), good],
-    });
+    let faults = Verifier::new().set_keys(&Jwks { keys: vec![renamed, short, good.clone(), good] });
     assert!(
         matches!(
             faults[..],
-            [
-                KeyFault::Thumbprint { .. },
-                KeyFault::Encoding { .. },
-                KeyFault::Repeated { .. }
-            ]
+            [KeyFault::Thumbprint { .. }, KeyFault::Encoding { .. }, KeyFault::Repeated { .. }]
         ),
         "{faults:?}"
     );

@@ -15,8 +15,7 @@ fn any_json() -> impl Strategy<Value = Value> {
         any::<u64>().prop_map(Value::from),
         any::<f64>().prop_map(Value::from),
         ".{0,12}".prop_map(Value::from),
-        prop::sample::select(vec![ISSUER, AUDIENCE, TYPE, "plugin:focuser", "focuser"])
-            .prop_map(Value::from),
+        prop::sample::select(vec![ISSUER, AUDIENCE, TYPE, "plugin:focuser", "focuser"]).prop_map(Value::from),
     ];
     leaf.prop_recursive(2, 8, 3, |inner| {
         prop_oneof![

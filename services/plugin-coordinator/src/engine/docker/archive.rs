@@ -8,7 +8,8 @@ use std::time::Duration;
 use bollard::body_full;
 use bollard::models::{ContainerCreateBody, HostConfig};
 use bollard::query_parameters::{
-    ContainerArchiveInfoOptions, CreateContainerOptions, DownloadFromContainerOptions, UploadToContainerOptions,
+    ContainerArchiveInfoOptions, CreateContainerOptions, DownloadFromContainerOptions,
+    UploadToContainerOptions,
 };
 use futures_util::StreamExt;
 use tar::{Archive, Builder, EntryType, Header};
@@ -36,9 +37,12 @@ pub(super) async fn read_file(
     let task = tokio::spawn(async move {
         let connection = engine.connection();
         let container = throw_away(connection, &image, &engine.shared.installation).await?;
-        let bytes = download(connection, Verb::ReadFile, &container, &path, max_bytes.saturating_add(BESIDE)).await;
+        let bytes =
+            download(connection, Verb::ReadFile, &container, &path, max_bytes.saturating_add(BESIDE)).await;
         let removed = lifecycle::remove(connection, Verb::ReadFile, &container).await;
-        let Some(bytes) = bytes? else { return removed.map(|_| None) };
+        let Some(bytes) = bytes? else {
+            return removed.map(|_| None);
+        };
         let file = plain_file(&bytes, max_bytes).map_err(|found| EngineError::NotPlain {
             doing: Verb::ReadFile,
             on: image,
@@ -74,7 +78,9 @@ async fn throw_away(connection: &Connection, image: &str, installation: &str) ->
         ..Default::default()
     };
     let made = connection
-        .call(Verb::ReadFile, image, CHANGE, |docker| async move { docker.create_container(Some(options), body).await })
+        .call(Verb::ReadFile, image, CHANGE, |docker| async move {
+            docker.create_container(Some(options), body).await
+        })
         .await?;
     Ok(made.id)
 }
@@ -196,7 +202,13 @@ pub(super) async fn set_owner(
     owner: Owner,
 ) -> Result<(), EngineError> {
     let doing = Verb::SetOwner;
-    let broken = |found| EngineError::NotPlain { doing, on: container.to_owned(), path: target.to_owned(), found, limit: 0 };
+    let broken = |found| EngineError::NotPlain {
+        doing,
+        on: container.to_owned(),
+        path: target.to_owned(),
+        found,
+        limit: 0,
+    };
     // Only the folder's own header, which comes first, is of interest.
     let Some(begin) = download(connection, doing, container, target, 8 << 10).await? else {
         let message = format!("nothing is mounted at {target}");

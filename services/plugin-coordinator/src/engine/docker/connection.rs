@@ -40,8 +40,12 @@ impl Connection {
         let docker = Docker::connect_with_unix(&self.socket, CLIENT_TIMEOUT_SECONDS, API_DEFAULT_VERSION)
             .map_err(|error| fault::engine(doing, on, error))?;
         let answer = bounded(doing, on, LOOK, docker.version()).await?;
-        let api_version = common_version(answer.api_version.as_deref())
-            .ok_or_else(|| EngineError::Broken { doing, on: on.to_owned(), source: "it tells no version of its interface".into() })?;
+        let api_version =
+            common_version(answer.api_version.as_deref()).ok_or_else(|| EngineError::Broken {
+                doing,
+                on: on.to_owned(),
+                source: "it tells no version of its interface".into(),
+            })?;
         let version = api_version.clone();
         let negotiated = Negotiated {
             docker: docker.with_request_modifier(move |request| adjust(request, &version)),

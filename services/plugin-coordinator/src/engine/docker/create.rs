@@ -4,23 +4,39 @@ use std::collections::HashMap;
 
 use bollard::models::{
     ContainerCreateBody, DeviceMapping, EndpointSettings, HostConfig, HostConfigLogConfig, Mount, MountType,
-    NetworkConnectRequest, NetworkingConfig, PortBinding, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
+    NetworkConnectRequest, NetworkingConfig, PortBinding, ResourcesUlimits, RestartPolicy,
+    RestartPolicyNameEnum,
 };
 use bollard::query_parameters::CreateContainerOptions;
 
 use super::connection::Connection;
-use super::{CHANGE, LOOK, lifecycle, observe};
+use super::{CHANGE, LOOK, lifecycle, network, observe};
 use crate::engine::error::{EngineError, Verb};
 use crate::engine::{Attachment, ContainerId, ContainerSpec, MountSource, check, label};
 
-pub(super) async fn create(connection: &Connection, spec: &ContainerSpec) -> Result<ContainerId, EngineError> {
+pub(super) async fn create(
+    connection: &Connection,
+    spec: &ContainerSpec,
+) -> Result<ContainerId, EngineError> {
+    for attachment in &spec.networks {
+        // The engine itself would find it missing at the start only, in some releases.
+        if network::look_up(connection, Verb::Create, &attachment.network).await?.is_none() {
+            let message = format!("network {} not found", attachment.network);
+            return Err(EngineError::NotFound { doing: Verb::Create, on: spec.name.clone(), message });
+        }
+    }
     let options = CreateContainerOptions { name: Some(spec.name.clone()), ..Default::default() };
     let body = body(spec);
     let made = connection
-        .call(Verb::Create, &spec.name, CHANGE, |docker| async move { docker.create_container(Some(options), body).await })
+        .call(Verb::Create, &spec.name, CHANGE, |docker| async move {
+            docker.create_container(Some(options), body).await
+        })
         .await;
     let (id, connected) = match made {
-        Ok(made) => (ContainerId(made.id), spec.networks.first().map(|first| first.network.clone()).into_iter().collect()),
+        Ok(made) => (
+            ContainerId(made.id),
+            spec.networks.first().map(|first| first.network.clone()).into_iter().collect(),
+        ),
         Err(EngineError::Conflict { message, .. }) => existing(connection, spec, message).await?,
         Err(error) => return Err(error),
     };
@@ -56,10 +72,13 @@ async fn connect(
     id: &ContainerId,
     attachment: &Attachment,
 ) -> Result<(), EngineError> {
-    let request = NetworkConnectRequest { container: id.to_string(), endpoint_config: Some(endpoint(attachment)) };
+    let request =
+        NetworkConnectRequest { container: id.to_string(), endpoint_config: Some(endpoint(attachment)) };
     let network = attachment.network.as_str();
     connection
-        .call(Verb::Create, &spec.name, LOOK, |docker| async move { docker.connect_network(network, request).await })
+        .call(Verb::Create, &spec.name, LOOK, |docker| async move {
+            docker.connect_network(network, request).await
+        })
         .await
 }
 
@@ -77,7 +96,9 @@ fn body(spec: &ContainerSpec) -> ContainerCreateBody {
         env: Some(spec.env.iter().map(|(name, value)| format!("{name}={value}")).collect()),
         image: Some(spec.image.clone()),
         labels: Some(check::labels(spec).into_iter().collect()),
-        exposed_ports: Some(spec.ports.iter().map(|port| format!("{}/{}", port.container_port, port.protocol)).collect()),
+        exposed_ports: Some(
+            spec.ports.iter().map(|port| format!("{}/{}", port.container_port, port.protocol)).collect(),
+        ),
         stop_timeout: spec.stop_timeout.map(|time| i64::from(lifecycle::whole_seconds(time))),
         tty: Some(false),
         open_stdin: Some(false),
@@ -99,12 +120,16 @@ fn host_config(spec: &ContainerSpec) -> HostConfig {
         tmpfs: Some(
             spec.tmpfs
                 .iter()
-                .map(|tmpfs| (tmpfs.target.clone(), format!("rw,noexec,nosuid,nodev,size={}", tmpfs.size_bytes)))
+                .map(|tmpfs| {
+                    (tmpfs.target.clone(), format!("rw,noexec,nosuid,nodev,size={}", tmpfs.size_bytes))
+                })
                 .collect(),
         ),
         port_bindings: Some(port_bindings(spec)),
-        network_mode: Some(spec.networks.first().map_or_else(|| "none".to_owned(), |first| first.network.clone())),
-        devices: Some(spec.devices.iter().map(device).collect()),
+        network_mode: Some(
+            spec.networks.first().map_or_else(|| "none".to_owned(), |first| first.network.clone()),
+        ),
+        devices: Some(spec.devices.iter().map(|path| device(path)).collect()),
         memory,
         // Equal to memory: no swap.
         memory_swap: memory,
@@ -117,7 +142,10 @@ fn host_config(spec: &ContainerSpec) -> HostConfig {
         cap_add: Some(Vec::new()),
         security_opt: Some(vec!["no-new-privileges".into()]),
         privileged: Some(false),
-        restart_policy: Some(RestartPolicy { name: Some(RestartPolicyNameEnum::NO), maximum_retry_count: None }),
+        restart_policy: Some(RestartPolicy {
+            name: Some(RestartPolicyNameEnum::NO),
+            maximum_retry_count: None,
+        }),
         auto_remove: Some(false),
         publish_all_ports: Some(false),
         ipc_mode: Some("private".into()),
@@ -130,13 +158,17 @@ fn host_config(spec: &ContainerSpec) -> HostConfig {
 
 /// A host folder is given in the old form, which makes a missing one.
 fn bind(mount: &crate::engine::Mount) -> Option<String> {
-    let MountSource::HostFolder(folder) = &mount.source else { return None };
+    let MountSource::HostFolder(folder) = &mount.source else {
+        return None;
+    };
     let access = if mount.read_only { "ro" } else { "rw" };
     Some(format!("{folder}:{}:{access}", mount.target))
 }
 
 fn volume(mount: &crate::engine::Mount) -> Option<Mount> {
-    let MountSource::Volume(name) = &mount.source else { return None };
+    let MountSource::Volume(name) = &mount.source else {
+        return None;
+    };
     Some(Mount {
         target: Some(mount.target.clone()),
         source: Some(name.clone()),
@@ -157,10 +189,10 @@ fn port_bindings(spec: &ContainerSpec) -> HashMap<String, Option<Vec<PortBinding
     all
 }
 
-fn device(path: &String) -> DeviceMapping {
+fn device(path: &str) -> DeviceMapping {
     DeviceMapping {
-        path_on_host: Some(path.clone()),
-        path_in_container: Some(path.clone()),
+        path_on_host: Some(path.to_owned()),
+        path_in_container: Some(path.to_owned()),
         cgroup_permissions: Some("rw".into()),
     }
 }

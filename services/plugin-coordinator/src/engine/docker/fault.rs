@@ -21,7 +21,9 @@ pub(super) fn engine(doing: Verb, on: &str, error: Error) -> EngineError {
         Error::DockerResponseServerError { status_code: status, message } => {
             EngineError::Refused { doing, on, status, message: words(&message) }
         }
-        Error::DockerStreamError { error } => EngineError::Refused { doing, on, status: 0, message: words(&error) },
+        Error::DockerStreamError { error } => {
+            EngineError::Refused { doing, on, status: 0, message: words(&error) }
+        }
         error @ (Error::SocketNotFoundError(_)
         | Error::HyperLegacyError { .. }
         | Error::HyperResponseError { .. }

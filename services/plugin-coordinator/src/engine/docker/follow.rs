@@ -45,7 +45,11 @@ pub(super) async fn logs(
                 return Err(error);
             }
             Err(_) if kept.bytes.is_empty() => {
-                return Err(EngineError::Timeout { doing: Verb::Logs, on: container.to_owned(), after: MOST_TIME });
+                return Err(EngineError::Timeout {
+                    doing: Verb::Logs,
+                    on: container.to_owned(),
+                    after: MOST_TIME,
+                });
             }
             Err(_) => break,
         }
@@ -99,10 +103,17 @@ pub(super) async fn events(engine: DockerEngine, installation: String) -> Result
     let connection = engine.connection();
     // The request goes out when the stream is polled first: it asks from this moment of the engine's own
     // clock on, and the engine replays what happened in between.
-    let info = connection.call(Verb::Events, &installation, LOOK, |docker| async move { docker.info().await }).await?;
-    let now = info.system_time.as_deref().and_then(|time| time.parse::<Timestamp>().ok()).ok_or_else(|| {
-        EngineError::Broken { doing: Verb::Events, on: installation.clone(), source: "it tells no time".into() }
-    })?;
+    let info = connection
+        .call(Verb::Events, &installation, LOOK, |docker| async move { docker.info().await })
+        .await?;
+    let now =
+        info.system_time.as_deref().and_then(|time| time.parse::<Timestamp>().ok()).ok_or_else(|| {
+            EngineError::Broken {
+                doing: Verb::Events,
+                on: installation.clone(),
+                source: "it tells no time".into(),
+            }
+        })?;
     let filters = [
         ("type".to_owned(), vec!["container".to_owned()]),
         ("event".to_owned(), FOLLOWED.map(str::to_owned).to_vec()),
@@ -121,7 +132,9 @@ pub(super) async fn events(engine: DockerEngine, installation: String) -> Result
         loop {
             let error = match messages.next().await {
                 Some(Ok(message)) => match event(message) {
-                    Some(event) => return Some((Ok(event), Some((engine, installation, messages)))),
+                    Some(event) => {
+                        return Some((Ok(event), Some((engine, installation, messages))));
+                    }
                     None => continue,
                 },
                 Some(Err(error)) => fault::engine(Verb::Events, &installation, error),

@@ -43,7 +43,9 @@ pub(super) async fn pull(
     let mut told = None;
     loop {
         let step = match tokio::time::timeout(SILENCE, steps.next()).await {
-            Err(_) => return Err(EngineError::Timeout { doing: Verb::Pull, on, after: SILENCE }),
+            Err(_) => {
+                return Err(EngineError::Timeout { doing: Verb::Pull, on, after: SILENCE });
+            }
             Ok(None) => return Ok(()),
             Ok(Some(Err(error))) => {
                 let error = fault::engine(Verb::Pull, &on, error);
@@ -114,9 +116,13 @@ struct Layer {
 
 impl Layers {
     fn note(&mut self, step: &CreateImageInfo) {
-        let (Some(id), Some(status)) = (&step.id, &step.status) else { return };
+        let (Some(id), Some(status)) = (&step.id, &step.status) else {
+            return;
+        };
         // The first step names the image in place of a layer.
-        if status.starts_with("Pulling from") || (self.by_id.len() >= MOST_LAYERS && !self.by_id.contains_key(id)) {
+        if status.starts_with("Pulling from")
+            || (self.by_id.len() >= MOST_LAYERS && !self.by_id.contains_key(id))
+        {
             return;
         }
         let layer = self.by_id.entry(id.clone()).or_default();
@@ -124,8 +130,10 @@ impl Layers {
         match status.as_str() {
             "Downloading" => {
                 let detail = step.progress_detail.as_ref();
-                layer.bytes_done = detail.and_then(|detail| number(detail.current)).unwrap_or(layer.bytes_done);
-                layer.bytes_total = detail.and_then(|detail| number(detail.total)).unwrap_or(layer.bytes_total);
+                layer.bytes_done =
+                    detail.and_then(|detail| number(detail.current)).unwrap_or(layer.bytes_done);
+                layer.bytes_total =
+                    detail.and_then(|detail| number(detail.total)).unwrap_or(layer.bytes_total);
             }
             "Verifying Checksum" | "Download complete" => layer.bytes_done = layer.bytes_total,
             "Pull complete" | "Already exists" => {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bollard::errors::Error;
 use bollard::query_parameters::{
-    KillContainerOptions, RemoveContainerOptions, StartContainerOptions, StopContainerOptions, WaitContainerOptions,
+    KillContainerOptions, RemoveContainerOptions, StartContainerOptions, StopContainerOptions,
+    WaitContainerOptions,
 };
 use futures_util::StreamExt;
 
@@ -27,7 +28,9 @@ pub(super) async fn start(connection: &Connection, container: &str) -> Result<()
         Err(EngineError::NotFound { message, .. }) if message.contains("network") => {
             Err(StartError::MissingNetwork { message })
         }
-        Err(EngineError::Refused { status, message, .. }) => Err(why(connection, container, status, message).await),
+        Err(EngineError::Refused { status, message, .. }) => {
+            Err(why(connection, container, status, message).await)
+        }
         Err(error) => Err(error.into()),
     }
 }
@@ -68,7 +71,11 @@ fn taken_port(message: &str, ports: &[u16]) -> Option<u16> {
     }
 }
 
-pub(super) async fn stop(connection: &Connection, container: &str, grace: Duration) -> Result<Option<Exit>, EngineError> {
+pub(super) async fn stop(
+    connection: &Connection,
+    container: &str,
+    grace: Duration,
+) -> Result<Option<Exit>, EngineError> {
     let options = StopContainerOptions { signal: None, t: Some(whole_seconds(grace)) };
     let answer = connection
         .call(Verb::Stop, container, grace.saturating_add(AFTER_GRACE), |docker| async move {
@@ -105,7 +112,9 @@ pub(super) async fn kill(connection: &Connection, container: &str) -> Result<Opt
 
 /// How a container that was just ended did end.
 async fn exit(connection: &Connection, doing: Verb, container: &str) -> Result<Option<Exit>, EngineError> {
-    let Some(there) = observe::inspect(connection, doing, container).await? else { return Ok(None) };
+    let Some(there) = observe::inspect(connection, doing, container).await? else {
+        return Ok(None);
+    };
     match there.state {
         State::Exited { exit, .. } => Ok(Some(exit)),
         // Never started.
@@ -119,10 +128,16 @@ async fn exit(connection: &Connection, doing: Verb, container: &str) -> Result<O
     }
 }
 
-pub(super) async fn remove(connection: &Connection, doing: Verb, container: &str) -> Result<Removal, EngineError> {
+pub(super) async fn remove(
+    connection: &Connection,
+    doing: Verb,
+    container: &str,
+) -> Result<Removal, EngineError> {
     let options = RemoveContainerOptions { v: true, force: true, link: false };
     let answer = connection
-        .call(doing, container, CHANGE, |docker| async move { docker.remove_container(container, Some(options)).await })
+        .call(doing, container, CHANGE, |docker| async move {
+            docker.remove_container(container, Some(options)).await
+        })
         .await;
     match answer {
         Ok(()) => Ok(Removal::Removed),
@@ -162,14 +177,20 @@ mod tests {
     #[test]
     fn a_taken_port_is_told_from_the_words_of_every_release() {
         for (message, port) in [
-            ("driver failed programming external connectivity on endpoint x (0a): Bind for 127.0.0.1:8080 failed: port is already allocated", Some(8080)),
-            ("Error starting userland proxy: listen tcp4 127.0.0.1:8080: bind: address already in use", Some(8080)),
+            (
+                "driver failed programming external connectivity on endpoint x (0a): Bind for 127.0.0.1:8080 failed: port is already allocated",
+                Some(8080),
+            ),
+            (
+                "Error starting userland proxy: listen tcp4 127.0.0.1:8080: bind: address already in use",
+                Some(8080),
+            ),
             ("failed to bind host port 127.0.0.1:8080/tcp: address already in use", Some(8080)),
             ("failed to bind host port for 0.0.0.0:808:172.17.0.2:80/tcp: address already in use", Some(808)),
             ("address already in use", None),
         ] {
             assert!(is_port_taken(message), "{message}");
-assert_eq!(taken_port(message, &[80, 808, 8080]), port, "{message}");
+            assert_eq!(taken_port(message, &[80, 808, 8080]), port, "{message}");
         }
         assert_eq!(taken_port("address already in use", &[80]), Some(80));
         assert!(!is_port_taken("no such file or directory"));

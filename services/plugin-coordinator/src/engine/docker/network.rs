@@ -27,15 +27,22 @@ pub(super) async fn ensure(connection: &Connection, spec: &NetworkSpec) -> Resul
         ..Default::default()
     };
     let made = connection
-        .call(Verb::EnsureNetwork, &spec.name, LOOK, |docker| async move { docker.create_network(body).await })
+        .call(
+            Verb::EnsureNetwork,
+            &spec.name,
+            LOOK,
+            |docker| async move { docker.create_network(body).await },
+        )
         .await;
     match made {
         Ok(_) => Ok(()),
         // Somebody else was quicker.
-        Err(EngineError::Conflict { message, .. }) => match look_up(connection, Verb::EnsureNetwork, &spec.name).await? {
-            Some(there) => has_rights(&there, spec),
-            None => Err(conflict(spec, message)),
-        },
+        Err(EngineError::Conflict { message, .. }) => {
+            match look_up(connection, Verb::EnsureNetwork, &spec.name).await? {
+                Some(there) => has_rights(&there, spec),
+                None => Err(conflict(spec, message)),
+            }
+        }
         Err(error) => Err(error),
     }
 }
@@ -45,7 +52,9 @@ fn has_rights(there: &Network, spec: &NetworkSpec) -> Result<(), EngineError> {
     if (there.internal, there.masquerade, there.icc) == (spec.internal, spec.masquerade, spec.icc) {
         return Ok(());
     }
-    let say = |internal, masquerade, icc| format!("internal {internal}, masquerade {masquerade}, containers see each other {icc}");
+    let say = |internal, masquerade, icc| {
+        format!("internal {internal}, masquerade {masquerade}, containers see each other {icc}")
+    };
     let message = format!(
         "a network of this name has other rights ({} in place of {}); remove it and try again",
         say(there.internal, there.masquerade, there.icc),
@@ -58,11 +67,19 @@ fn conflict(spec: &NetworkSpec, message: String) -> EngineError {
     EngineError::Conflict { doing: Verb::EnsureNetwork, on: spec.name.clone(), message }
 }
 
-pub(super) async fn look_up(connection: &Connection, doing: Verb, name: &str) -> Result<Option<Network>, EngineError> {
+pub(super) async fn look_up(
+    connection: &Connection,
+    doing: Verb,
+    name: &str,
+) -> Result<Option<Network>, EngineError> {
     let answer = connection
-        .call(doing, name, LOOK, |docker| async move { docker.inspect_network(name, None::<InspectNetworkOptions>).await })
+        .call(doing, name, LOOK, |docker| async move {
+            docker.inspect_network(name, None::<InspectNetworkOptions>).await
+        })
         .await;
-    let Some(found) = fault::found(answer)? else { return Ok(None) };
+    let Some(found) = fault::found(answer)? else {
+        return Ok(None);
+    };
     let id = found.id.unwrap_or_default();
     let found_name = found.name.unwrap_or_default();
     let options = found.options.unwrap_or_default();

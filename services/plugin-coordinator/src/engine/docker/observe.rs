@@ -23,7 +23,8 @@ const AT_A_TIME: usize = 8;
 
 pub(super) async fn info(connection: &Connection, storage: Option<&Path>) -> Result<EngineInfo, EngineError> {
     let api_version = connection.negotiated(Verb::Info, "").await?.api_version;
-    let version = connection.call(Verb::Info, "", LOOK, |docker| async move { docker.version().await }).await?;
+    let version =
+        connection.call(Verb::Info, "", LOOK, |docker| async move { docker.version().await }).await?;
     let info = connection.call(Verb::Info, "", LOOK, |docker| async move { docker.info().await }).await?;
     let root = info.docker_root_dir.unwrap_or_default();
     // In a container the engine's folder is not seen; one of that path there would be another.
@@ -101,14 +102,22 @@ pub(super) async fn with_label(
 
 pub(super) async fn used_ports(connection: &Connection) -> Result<Vec<PublishedPort>, EngineError> {
     let found = connection
-        .call(Verb::UsedPorts, "", LOOK, |docker| async move { docker.list_containers(None::<ListContainersOptions>).await })
+        .call(Verb::UsedPorts, "", LOOK, |docker| async move {
+            docker.list_containers(None::<ListContainersOptions>).await
+        })
         .await?;
     let mut used = Vec::new();
     for container in found {
         let name = container.names.unwrap_or_default().into_iter().next().unwrap_or_default();
-        let owner = container.labels.unwrap_or_default().remove(label::INSTALLATION).filter(|owner| !owner.is_empty());
+        let owner = container
+            .labels
+            .unwrap_or_default()
+            .remove(label::INSTALLATION)
+            .filter(|owner| !owner.is_empty());
         for port in container.ports.unwrap_or_default() {
-            let Some(host_port) = port.public_port else { continue };
+            let Some(host_port) = port.public_port else {
+                continue;
+            };
             let protocol = match port.typ {
                 Some(PortSummaryTypeEnum::UDP) => Protocol::Udp,
                 Some(PortSummaryTypeEnum::SCTP) => Protocol::Sctp,
@@ -167,7 +176,9 @@ pub(super) fn wanted_ports(found: &ContainerInspectResponse) -> Vec<PortBinding>
             "sctp" => Protocol::Sctp,
             _ => Protocol::Tcp,
         };
-        let Ok(container_port) = port.parse() else { continue };
+        let Ok(container_port) = port.parse() else {
+            continue;
+        };
         for binding in bindings.iter().flatten() {
             let host_ip = binding.host_ip.as_deref().and_then(|ip| ip.parse().ok());
             let host_port = binding.host_port.as_deref().and_then(|port| port.parse().ok());

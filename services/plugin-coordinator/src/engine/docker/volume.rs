@@ -5,9 +5,9 @@ use bollard::query_parameters::RemoveVolumeOptions;
 
 use super::CHANGE;
 use super::connection::Connection;
+use crate::engine::Removal;
 use crate::engine::error::{EngineError, Verb};
 use crate::engine::spec::Labels;
-use crate::engine::Removal;
 
 pub(super) async fn ensure(connection: &Connection, name: &str, labels: &Labels) -> Result<(), EngineError> {
     // The engine answers with the existing one, its labels unchanged.
@@ -17,7 +17,9 @@ pub(super) async fn ensure(connection: &Connection, name: &str, labels: &Labels)
         labels: Some(labels.clone().into_iter().collect()),
         ..Default::default()
     };
-    connection.call(Verb::EnsureVolume, name, CHANGE, |docker| async move { docker.create_volume(body).await }).await?;
+    connection
+        .call(Verb::EnsureVolume, name, CHANGE, |docker| async move { docker.create_volume(body).await })
+        .await?;
     Ok(())
 }
 

@@ -11,9 +11,9 @@ use super::world::World;
 use crate::engine::error::{EngineError, StartError, Verb};
 use crate::engine::spec::Labels;
 use crate::engine::{
-    Container, ContainerId, ContainerSpec, Engine, EngineInfo, EventAction, Events, Exit, Image, ImageRef, LogTail,
-    MountSource, Network, NetworkSpec, Owner, PublishedPort, PullProgress, RegistryLogin, Removal, Result, UploadFile,
-    check, label, text,
+    Container, ContainerId, ContainerSpec, Engine, EngineInfo, EventAction, Events, Exit, Image, ImageRef,
+    LogTail, MountSource, Network, NetworkSpec, Owner, PublishedPort, PullProgress, RegistryLogin, Removal,
+    Result, UploadFile, check, label, text,
 };
 
 #[async_trait]
@@ -39,7 +39,8 @@ impl Engine for FakeEngine {
         progress: &mut (dyn FnMut(PullProgress) + Send),
     ) -> Result<()> {
         let reference = image.to_string();
-        let layers = self.call(Verb::Pull, &reference, |world| find_published(world, &reference, login)).await?;
+        let layers =
+            self.call(Verb::Pull, &reference, |world| find_published(world, &reference, login)).await?;
         for layers_done in 0..=layers {
             super::pause().await;
             progress(PullProgress {
@@ -61,13 +62,16 @@ impl Engine for FakeEngine {
 
     async fn image(&self, reference: &str) -> Result<Option<Image>> {
         check::reference(Verb::Image, reference)?;
-        self.call(Verb::Image, reference, |world| Ok(world.image(reference).map(|found| found.image.clone()))).await
+        self.call(Verb::Image, reference, |world| Ok(world.image(reference).map(|found| found.image.clone())))
+            .await
     }
 
     async fn remove_image(&self, reference: &str) -> Result<Removal> {
         check::reference(Verb::RemoveImage, reference)?;
         self.call(Verb::RemoveImage, reference, |world| {
-            let Some(found) = world.image(reference) else { return Ok(Removal::Missing) };
+            let Some(found) = world.image(reference) else {
+                return Ok(Removal::Missing);
+            };
             let (key, id) = (found.reference.clone(), found.image.id.clone());
             if world.containers.values().any(|container| container.image.image.id == id) {
                 return Ok(Removal::InUse);
@@ -109,7 +113,9 @@ impl Engine for FakeEngine {
                 Ok(())
             }
             Some(there) if same_rights(there, spec) => Ok(()),
-            Some(_) => Err(conflict(Verb::EnsureNetwork, &spec.name, "a network of this name has other rights")),
+            Some(_) => {
+                Err(conflict(Verb::EnsureNetwork, &spec.name, "a network of this name has other rights"))
+            }
         })
         .await
     }
@@ -154,7 +160,11 @@ impl Engine for FakeEngine {
         check::name(Verb::RemoveVolume, name)?;
         self.call(Verb::RemoveVolume, name, |world| {
             let source = MountSource::Volume(name.to_owned());
-            if world.containers.values().any(|found| found.spec.mounts.iter().any(|mount| mount.source == source)) {
+            if world
+                .containers
+                .values()
+                .any(|found| found.spec.mounts.iter().any(|mount| mount.source == source))
+            {
                 return Ok(Removal::InUse);
             }
             Ok(removal(world.volumes.remove(name).is_some()))
@@ -172,12 +182,16 @@ impl Engine for FakeEngine {
                 }
                 return Err(conflict(Verb::Create, &spec.name, "another container has this name"));
             }
-            let image = world.image(&spec.image).cloned().ok_or_else(|| no_image(Verb::Create, &spec.image))?;
-            // The first network is found missing at the start, the others when they are connected here.
-            for attachment in spec.networks.iter().skip(1) {
+            let image =
+                world.image(&spec.image).cloned().ok_or_else(|| no_image(Verb::Create, &spec.image))?;
+            for attachment in &spec.networks {
                 if !world.networks.contains_key(&attachment.network) {
                     let message = format!("network {} not found", attachment.network);
-                    return Err(EngineError::NotFound { doing: Verb::Create, on: spec.name.clone(), message });
+                    return Err(EngineError::NotFound {
+                        doing: Verb::Create,
+                        on: spec.name.clone(),
+                        message,
+                    });
                 }
             }
             for mount in &spec.mounts {
@@ -223,12 +237,18 @@ impl Engine for FakeEngine {
                 return Ok(());
             }
             let (spec, bad_command) = (found.spec.clone(), found.image.bad_command);
-            if let Some(gone) = spec.networks.iter().find(|wanted| !world.networks.contains_key(&wanted.network)) {
-                return Err(StartError::MissingNetwork { message: format!("network {} not found", gone.network) });
+            if let Some(gone) =
+                spec.networks.iter().find(|wanted| !world.networks.contains_key(&wanted.network))
+            {
+                return Err(StartError::MissingNetwork {
+                    message: format!("network {} not found", gone.network),
+                });
             }
             let used = published(world);
             for port in &spec.ports {
-                if world.host_ports.contains(&port.host_port) || used.iter().any(|used| used.conflicts_with(port)) {
+                if world.host_ports.contains(&port.host_port)
+                    || used.iter().any(|used| used.conflicts_with(port))
+                {
                     return Err(StartError::PortTaken {
                         port: Some(port.host_port),
                         message: "port is already allocated".into(),
@@ -258,7 +278,9 @@ impl Engine for FakeEngine {
     async fn remove(&self, container: &str) -> Result<Removal> {
         check::name(Verb::Remove, container)?;
         self.call(Verb::Remove, container, |world| {
-            let Some(id) = world.id_of(container) else { return Ok(Removal::Missing) };
+            let Some(id) = world.id_of(container) else {
+                return Ok(Removal::Missing);
+            };
             world.exit(&id, 137, false, true);
             world.tell(&id, EventAction::Destroy);
             world.containers.remove(&id);
@@ -269,7 +291,8 @@ impl Engine for FakeEngine {
 
     async fn inspect(&self, container: &str) -> Result<Option<Container>> {
         check::name(Verb::Inspect, container)?;
-        self.call(Verb::Inspect, container, |world| Ok(world.id_of(container).and_then(|id| world.show(&id)))).await
+        self.call(Verb::Inspect, container, |world| Ok(world.id_of(container).and_then(|id| world.show(&id))))
+            .await
     }
 
     async fn list(&self, installation: &str) -> Result<Vec<Container>> {
@@ -299,7 +322,8 @@ impl Engine for FakeEngine {
     }
 
     async fn events(&self, installation: &str) -> Result<Events> {
-        let receiver = self.call(Verb::Events, installation, |world| Ok(world.subscribe(installation))).await?;
+        let receiver =
+            self.call(Verb::Events, installation, |world| Ok(world.subscribe(installation))).await?;
         let next = |mut receiver: tokio::sync::mpsc::UnboundedReceiver<_>| async move {
             receiver.recv().await.map(|event| (event, receiver))
         };
@@ -330,10 +354,8 @@ fn end(world: &mut World, container: &str, by_signal: bool) -> Option<Exit> {
 }
 
 fn find_published(world: &World, reference: &str, login: Option<&RegistryLogin>) -> Result<u32> {
-    let found = world
-        .published
-        .get(reference)
-        .ok_or_else(|| not_found(Verb::Pull, reference, "manifest unknown"))?;
+    let found =
+        world.published.get(reference).ok_or_else(|| not_found(Verb::Pull, reference, "manifest unknown"))?;
     let opens = match (&found.login, login) {
         (None, _) => true,
         (Some(wanted), Some(given)) => wanted.username == given.username && wanted.password == given.password,
@@ -350,7 +372,8 @@ fn on_network(world: &World, name: &str) -> Vec<String> {
     let attached = |found: &&super::world::FakeContainer| {
         found.state.is_running() && found.spec.networks.iter().any(|attachment| attachment.network == name)
     };
-    let mut names: Vec<String> = world.containers.values().filter(attached).map(|found| found.spec.name.clone()).collect();
+    let mut names: Vec<String> =
+        world.containers.values().filter(attached).map(|found| found.spec.name.clone()).collect();
     names.sort();
     names
 }

@@ -7,9 +7,9 @@ use tokio::sync::{mpsc, watch};
 
 use super::{Call, FakeImage};
 use crate::engine::error::{EngineError, StartError, Verb};
-use crate::engine::{check, label};
 use crate::engine::spec::{ContainerSpec, Labels, NetworkSpec, Owner, UploadFile};
 use crate::engine::view::{Container, ContainerId, EngineEvent, EventAction, Exit, Health, State};
+use crate::engine::{check, label};
 
 #[derive(Debug)]
 pub(super) struct World {
@@ -78,7 +78,11 @@ impl World {
     }
 
     pub(super) fn running(&self) -> Vec<String> {
-        self.containers.iter().filter(|(_, found)| found.state.is_running()).map(|(id, _)| id.clone()).collect()
+        self.containers
+            .iter()
+            .filter(|(_, found)| found.state.is_running())
+            .map(|(id, _)| id.clone())
+            .collect()
     }
 
     /// An image by reference, digest under another tag, or id.
@@ -107,7 +111,9 @@ impl World {
 
     pub(super) fn begin(&mut self, id: &str) {
         let pid = i64::try_from(self.made).unwrap_or(i64::MAX);
-        let Some(found) = self.containers.get_mut(id) else { return };
+        let Some(found) = self.containers.get_mut(id) else {
+            return;
+        };
         found.state = State::Running { pid, started_at: Some(self.now) };
         found.health = if found.image.image.has_healthcheck { Health::Starting } else { Health::None };
         let (output, exits) = (found.image.output.clone(), found.image.exits);
@@ -135,7 +141,10 @@ impl World {
         true
     }
 
-    pub(super) fn subscribe(&mut self, installation: &str) -> mpsc::UnboundedReceiver<Result<EngineEvent, EngineError>> {
+    pub(super) fn subscribe(
+        &mut self,
+        installation: &str,
+    ) -> mpsc::UnboundedReceiver<Result<EngineEvent, EngineError>> {
         let (sender, receiver) = mpsc::unbounded_channel();
         self.subscribers.push((installation.to_owned(), sender));
         receiver
@@ -149,8 +158,12 @@ impl World {
     }
 
     pub(super) fn tell(&mut self, id: &str, action: EventAction) {
-        let Some(found) = self.containers.get(id) else { return };
-        let Some(owner) = found.labels.get(label::INSTALLATION) else { return };
+        let Some(found) = self.containers.get(id) else {
+            return;
+        };
+        let Some(owner) = found.labels.get(label::INSTALLATION) else {
+            return;
+        };
         let event = EngineEvent {
             container: ContainerId(id.to_owned()),
             name: found.spec.name.clone(),
@@ -173,7 +186,12 @@ impl World {
             labels: found.labels.clone(),
             state: found.state.clone(),
             health: found.health,
-            networks: found.spec.networks.iter().map(|attachment| (attachment.network.clone(), None)).collect(),
+            networks: found
+                .spec
+                .networks
+                .iter()
+                .map(|attachment| (attachment.network.clone(), None))
+                .collect(),
             ports: found.spec.ports.clone(),
         })
     }

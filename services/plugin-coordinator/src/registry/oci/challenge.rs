@@ -79,9 +79,18 @@ mod tests {
     #[test]
     fn challenges_of_known_registries_are_understood() {
         let hub = r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:a/b:pull""#;
-        let bearer = |realm: &str, service: Option<&str>| Challenge::Bearer { realm: realm.into(), service: service.map(str::to_owned) };
-        assert_eq!(Challenge::parse(hub), Some(bearer("https://auth.docker.io/token", Some("registry.docker.io"))));
-        assert_eq!(Challenge::parse("bearer realm=https://a/b , service=x"), Some(bearer("https://a/b", Some("x"))));
+        let bearer = |realm: &str, service: Option<&str>| Challenge::Bearer {
+            realm: realm.into(),
+            service: service.map(str::to_owned),
+        };
+        assert_eq!(
+            Challenge::parse(hub),
+            Some(bearer("https://auth.docker.io/token", Some("registry.docker.io")))
+        );
+        assert_eq!(
+            Challenge::parse("bearer realm=https://a/b , service=x"),
+            Some(bearer("https://a/b", Some("x")))
+        );
         assert_eq!(Challenge::parse(r#"Bearer realm="a\"b""#), Some(bearer("a\"b", None)));
         for basic in [r#"Basic realm="Registry Realm""#, "basic", "BASIC realm=x"] {
             assert_eq!(Challenge::parse(basic), Some(Challenge::Basic));
@@ -90,7 +99,16 @@ mod tests {
 
     #[test]
     fn what_is_no_challenge_is_none() {
-        for header in ["", "Bearer", "Bearer service=x", "Bearer realm=\"open", "Bearer realm", "Digest realm=x", "Bearer \"", "Bearer realm=\"\\"] {
+        for header in [
+            "",
+            "Bearer",
+            "Bearer service=x",
+            "Bearer realm=\"open",
+            "Bearer realm",
+            "Digest realm=x",
+            "Bearer \"",
+            "Bearer realm=\"\\",
+        ] {
             assert_eq!(Challenge::parse(header), None, "{header}");
         }
     }

@@ -88,7 +88,8 @@ impl Document {
 impl List {
     /// The digest of the manifest for this machine.
     pub(super) fn choose(&self, source: &Source, architecture: &str) -> Result<String, RegistryError> {
-        let ours = |entry: &&Descriptor| entry.platform.as_ref().is_some_and(|platform| platform.is(architecture));
+        let ours =
+            |entry: &&Descriptor| entry.platform.as_ref().is_some_and(|platform| platform.is(architecture));
         if let Some(found) = self.0.iter().find(ours).filter(|found| is_digest(&found.digest)) {
             return Ok(found.digest.clone());
         }
@@ -176,7 +177,11 @@ impl Configuration {
     }
 
     pub(super) fn labels(self, source: &Source) -> Result<BTreeMap<String, String>, RegistryError> {
-        let too_large = |what, limit: usize| RegistryError::TooLarge { image: source.written.clone(), what, limit: limit as u64 };
+        let too_large = |what, limit: usize| RegistryError::TooLarge {
+            image: source.written.clone(),
+            what,
+            limit: limit as u64,
+        };
         let labels = self.config.unwrap_or_default().labels.unwrap_or_default();
         if labels.len() > MOST_LABELS {
             return Err(too_large("a number of labels", MOST_LABELS));
@@ -204,9 +209,13 @@ mod tests {
     #[test]
     fn a_manifest_for_several_platforms_gives_the_one_for_this_machine() {
         let entry = |n, os: &str, architecture: &str| {
-            format!(r#"{{"digest": "{}", "size": 1, "platform": {{"os": "{os}", "architecture": "{architecture}"}}}}"#, digest(n))
+            format!(
+                r#"{{"digest": "{}", "size": 1, "platform": {{"os": "{os}", "architecture": "{architecture}"}}}}"#,
+                digest(n)
+            )
         };
-        let list = [entry(1, "unknown", "unknown"), entry(2, "windows", "amd64"), entry(3, "linux", "amd64")].join(",");
+        let list = [entry(1, "unknown", "unknown"), entry(2, "windows", "amd64"), entry(3, "linux", "amd64")]
+            .join(",");
         let list = format!(r#"{{"schemaVersion": 2, "manifests": [{list}]}}"#);
         let Ok(Document::List(list)) = Document::parse(list.as_bytes()) else { unreachable!("it is a list") };
         assert_eq!(list.choose(&source(), "amd64").expect("there is one"), digest(3));
@@ -223,7 +232,9 @@ mod tests {
             r#"{"schemaVersion": 2}"#,
             r#"{"schemaVersion": 1, "config": {"digest": "x"}, "layers": []}"#,
             r#"{"schemaVersion": 2, "config": {"digest": "x"}, "layers": [{"digest": "x", "size": -1}]}"#,
-            "[]", "", "nonsense",
+            "[]",
+            "",
+            "nonsense",
         ] {
             assert!(Document::parse(document.as_bytes()).is_err(), "{document}");
         }
@@ -234,7 +245,10 @@ mod tests {
         let layer = format!(r#"{{"digest": "{}", "size": 10}}"#, digest(1));
         let manifest = |n: usize| {
             let layers = vec![layer.clone(); n].join(",");
-            let text = format!(r#"{{"schemaVersion": 2, "config": {{"digest": "{}"}}, "layers": [{layers}]}}"#, digest(2));
+            let text = format!(
+                r#"{{"schemaVersion": 2, "config": {{"digest": "{}"}}, "layers": [{layers}]}}"#,
+                digest(2)
+            );
             match Document::parse(text.as_bytes()) {
                 Ok(Document::Manifest(manifest)) => manifest,
                 other => unreachable!("{other:?}"),

@@ -50,7 +50,12 @@ struct OneError {
 }
 
 impl<'a> Session<'a> {
-    pub(super) const fn new(client: &'a Client, source: &'a Source, base: Url, login: Option<RegistryLogin>) -> Self {
+    pub(super) const fn new(
+        client: &'a Client,
+        source: &'a Source,
+        base: Url,
+        login: Option<RegistryLogin>,
+    ) -> Self {
         Self { client, source, base, login, authorization: None }
     }
 
@@ -60,7 +65,12 @@ impl<'a> Session<'a> {
     }
 
     /// Reads something below the repository, of at most `most` bytes.
-    pub(super) async fn get(&mut self, path: &str, what: &'static str, most: u64) -> Result<Vec<u8>, RegistryError> {
+    pub(super) async fn get(
+        &mut self,
+        path: &str,
+        what: &'static str,
+        most: u64,
+    ) -> Result<Vec<u8>, RegistryError> {
         let url = self.base.join(path).map_err(|_| self.broken("a name that no address can be made of"))?;
         let mut answer = self.send(url.clone()).await?;
         if answer.status() == StatusCode::UNAUTHORIZED && self.authorization.is_none() {
@@ -103,8 +113,8 @@ impl<'a> Session<'a> {
             Some(Challenge::Basic) => self.basic().ok_or_else(|| self.not_let_in())?,
             Some(Challenge::Bearer { realm, service }) => self.token(&realm, service.as_deref()).await?,
         };
-        let mut value = HeaderValue::from_str(&authorization)
-            .map_err(|_| self.broken("a token that cannot be sent"))?;
+        let mut value =
+            HeaderValue::from_str(&authorization).map_err(|_| self.broken("a token that cannot be sent"))?;
         value.set_sensitive(true);
         self.authorization = Some(value);
         Ok(())
@@ -138,7 +148,8 @@ impl<'a> Session<'a> {
             _ => return Err(self.refused(answer).await),
         }
         let body = self.body(answer, MOST_WORDS).await?.unwrap_or_default();
-        let token: Token = serde_json::from_slice(&body).map_err(|_| self.broken("no token where it should"))?;
+        let token: Token =
+            serde_json::from_slice(&body).map_err(|_| self.broken("no token where it should"))?;
         let token = token.token.or(token.access_token).filter(|token| !token.is_empty());
         let token = token.ok_or_else(|| self.broken("no token where it should"))?;
         Ok(format!("Bearer {token}"))
@@ -146,7 +157,11 @@ impl<'a> Session<'a> {
 
     fn not_let_in(&self) -> RegistryError {
         let host = self.source.host.clone();
-        if self.login.is_some() { RegistryError::LoginRefused { host } } else { RegistryError::LoginRequired { host } }
+        if self.login.is_some() {
+            RegistryError::LoginRefused { host }
+        } else {
+            RegistryError::LoginRequired { host }
+        }
     }
 
     /// A body of at most `most` bytes; `None` when there is more.
@@ -171,10 +186,16 @@ impl<'a> Session<'a> {
             Err(error) => return error,
         };
         let words = match serde_json::from_slice::<Errors>(&body) {
-            Ok(errors) => errors.errors.iter().map(|one| format!("{} {}", one.code, one.message)).collect::<Vec<_>>().join(", "),
+            Ok(errors) => errors
+                .errors
+                .iter()
+                .map(|one| format!("{} {}", one.code, one.message))
+                .collect::<Vec<_>>()
+                .join(", "),
             Err(_) => String::new(),
         };
-        let message = if words.trim().is_empty() { "it does not say why".to_owned() } else { text::line(&words, 300) };
+        let message =
+            if words.trim().is_empty() { "it does not say why".to_owned() } else { text::line(&words, 300) };
         RegistryError::Refused { host: self.source.host.clone(), status, message }
     }
 
@@ -232,15 +253,28 @@ mod tests {
 
     #[test]
     fn a_registry_cannot_lead_to_this_machine_or_out_of_tls() {
-        let leads = |from: &str, to: &str| may_lead_to(&from.parse().expect("a URL"), &to.parse().expect("a URL"));
+        let leads =
+            |from: &str, to: &str| may_lead_to(&from.parse().expect("a URL"), &to.parse().expect("a URL"));
         let hub = "https://registry.example/v2/";
         for to in ["https://cdn.example/x", "https://registry.example/y", "https://10.0.0.1/"] {
             assert!(leads(hub, to), "{to}");
         }
         for to in [
-            "http://cdn.example/", "https://127.0.0.1/", "https://localhost/", "https://a.localhost/", "https://169.254.169.254/",
-            "https://[::1]/", "https://[fe80::1]/", "https://[::ffff:127.0.0.1]/", "https://0/", "https://0x7f.1/", "https://2130706433/",
-            "https://user@cdn.example/", "ftp://cdn.example/", "file:///etc/passwd", "https://localhost./",
+            "http://cdn.example/",
+            "https://127.0.0.1/",
+            "https://localhost/",
+            "https://a.localhost/",
+            "https://169.254.169.254/",
+            "https://[::1]/",
+            "https://[fe80::1]/",
+            "https://[::ffff:127.0.0.1]/",
+            "https://0/",
+            "https://0x7f.1/",
+            "https://2130706433/",
+            "https://user@cdn.example/",
+            "ftp://cdn.example/",
+            "file:///etc/passwd",
+            "https://localhost./",
         ] {
             assert!(!leads(hub, to), "{to}");
         }

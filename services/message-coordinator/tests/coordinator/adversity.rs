@@ -1,0 +1,121 @@
+//! Brokers that die or forget, coordinators that restart or forget.
+
+use envelope::payload::event::EventKind;
+use envelope::payload::spec::AclOutcome;
+use envelope::{ErrorCode, StartId};
+use testkit::Version;
+
+use crate::site::{Site, event, id, next, spec};
+
+#[tokio::test]
+async fn a_broker_that_lost_its_file_gets_everything_back_and_plugins_keep_their_passwords() {
+    let mut site = Site::start().await;
+    let mut plugins = site.plugins().await;
+    let focuser = spec("focuser");
+    plugins.install(&focuser).await;
+    plugins.install(&spec("idle")).await;
+    let start = StartId::new();
+    let login = plugins.provision(&focuser, start).await.expect("a login");
+    drop(plugins);
+    site.broker.restart_with_fresh_data().await;
+    site.plugin(&login, Version::V3).await;
+    let mut plugins = site.plugins().await;
+    assert!(matches!(plugins.outcome(&focuser).await, AclOutcome::Applied { .. }), "it is told again");
+    assert_eq!(plugins.provision(&focuser, start).await.expect("again"), login);
+    let mut root = site.root().await;
+    assert_eq!(root.left_of("idle").await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_broker_that_is_killed_at_any_moment_ends_up_as_it_should_be() {
+    let mut site = Site::start().await;
+    let specs: Vec<_> = ["one", "two", "three", "four"].map(spec).into();
+    for focuser in &specs {
+        let mut plugins = site.plugins().await;
+        plugins.install(focuser).await;
+        // Killed while the login is being made, or right before or after.
+        let start = StartId::new();
+        let provision = plugins.provision(focuser, start);
+        let killed = tokio::time::timeout(std::time::Duration::from_millis(2), provision).await;
+        site.broker.kill9();
+        drop(killed);
+        site.broker.restart().await;
+        let mut plugins = site.plugins().await;
+        let login = loop {
+            let again = plugins.provision(focuser, start);
+            match tokio::time::timeout(std::time::Duration::from_secs(1), again).await {
+                Ok(Ok(login)) => break login,
+                Ok(Err(error)) => assert_eq!(error.code, ErrorCode::DependencyUnavailable, "{error}"),
+                // The coordinator is not connected yet, or the answer was lost.
+                Err(_) => {}
+            }
+        };
+        site.plugin(&login, Version::V3).await;
+    }
+    let mut root = site.root().await;
+    for focuser in &specs {
+        assert_eq!(root.left_of(focuser.plugin_id.as_str()).await.len(), 3);
+    }
+}
+
+#[tokio::test]
+async fn restarting_the_coordinator_disconnects_nobody_and_forgets_nothing() {
+    let mut site = Site::start().await;
+    let mut plugins = site.plugins().await;
+    let focuser = spec("focuser");
+    plugins.install(&focuser).await;
+    let start = StartId::new();
+    let login = plugins.provision(&focuser, start).await.expect("a login");
+    let client = site.plugin(&login, Version::V3).await;
+    site.stop_coordinator().await;
+    let later = next(&focuser, "observatory/x");
+    plugins.publish(&later).await;
+    site.start_coordinator();
+    plugins.outcome(&later).await;
+    assert_eq!(plugins.provision(&focuser, start).await.expect("again"), login);
+    assert!(client.is_connected());
+}
+
+#[tokio::test]
+async fn a_deprovision_that_the_broker_did_not_hear_is_done_when_it_is_back() {
+    let mut site = Site::start().await;
+    let mut plugins = site.plugins().await;
+    let focuser = spec("focuser");
+    plugins.install(&focuser).await;
+    let start = StartId::new();
+    let login = plugins.provision(&focuser, start).await.expect("a login");
+    // As if the coordinator had been killed between its database and the broker.
+    site.stop_coordinator().await;
+    let database = site.folder().join("message.db");
+    let pool =
+        sqlx::SqlitePool::connect(&format!("sqlite://{}", database.display())).await.expect("it opens");
+    sqlx::query("UPDATE logins SET ending = 1").execute(&pool).await.expect("it writes");
+    pool.close().await;
+    site.start_coordinator();
+    testkit::eventually(crate::site::SOON, || async {
+        if site.is_let_in(&login).await { Err("it is still let in") } else { Ok(()) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_new_database_adopts_running_plugins() {
+    let mut site = Site::start().await;
+    let mut plugins = site.plugins().await;
+    let focuser = spec("focuser");
+    plugins.install(&focuser).await;
+    let start = StartId::new();
+    let login = plugins.provision(&focuser, start).await.expect("a login");
+    let mut client = site.plugin(&login, Version::V3).await;
+    site.stop_coordinator().await;
+    for file in ["message.db", "message.db-wal", "message.db-shm"] {
+        let _ = std::fs::remove_file(site.folder().join(file));
+    }
+    let mut operator = site.operator().await;
+    site.start_coordinator();
+    assert_eq!(event(&mut operator, EventKind::Acl).await.plugin_id, Some(id("focuser")));
+    plugins.install(&spec("another")).await;
+    assert!(client.is_connected(), "it is running, and stays");
+    plugins.deprovision(&focuser, start).await.expect("it ends");
+    client.ended().await.expect("its login is gone");
+}

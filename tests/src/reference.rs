@@ -1,0 +1,192 @@
+//! The generated parts of `docs/operations.md`.
+
+use envelope::operation::Callers;
+use envelope::principal::Principal;
+use envelope::topic::RequestTopic;
+use envelope::{Coordinator, ErrorCode, Operation, OperatorName, PluginId};
+use serde_json::Value;
+
+use crate::examples;
+use crate::schemas::{meanings, pretty};
+use crate::topics::{self, Party, Retained, Topic};
+
+/// The document.
+pub const PATH: &str = "docs/operations.md";
+
+/// Its generated parts, by the names of their marks.
+pub fn blocks() -> [(&'static str, String); 4] {
+    [
+        ("topics", topic_table()),
+        ("permissions", permission_table()),
+        ("operations", operations()),
+        ("errors", error_table()),
+    ]
+}
+
+fn topic_table() -> String {
+    let mut table =
+        String::from("| topic | who writes | who may read | retained | what |\n|---|---|---|---|---|\n");
+    for topic in topics::all() {
+        let retained = match topic.retained {
+            Retained::Yes => "yes",
+            Retained::No => "no",
+            Retained::Plugins => "its choice",
+        };
+        let what = match &topic.schema {
+            Some(schema) => format!("{} [{schema}](../schemas/{schema}.schema.json)", topic.what),
+            None => topic.what.clone(),
+        };
+        let row =
+            [format!("`{}`", topic.topic), names(&topic.writers), readers(&topic), retained.to_owned(), what];
+        table.push_str(&format!("| {} |\n", row.join(" | ")));
+    }
+    table
+}
+
+fn readers(topic: &Topic) -> String {
+    let readers = topic.readers();
+    // Commands to the broker itself reach no client.
+    if readers.is_empty() { Party::Broker.name() } else { names(&readers) }
+}
+
+fn names(parties: &[Party]) -> String {
+    if Coordinator::ALL.iter().all(|c| parties.contains(&Party::Coordinator(*c))) {
+        let others = parties.iter().filter(|p| !matches!(p, Party::Coordinator(_))).map(|p| p.name());
+        return std::iter::once("all coordinators".to_owned()).chain(others).collect::<Vec<_>>().join(", ");
+    }
+    parties.iter().map(|p| p.name()).collect::<Vec<_>>().join(", ")
+}
+
+fn permission_table() -> String {
+    let mut table = String::from(
+        "| operation | coordinator | operators | a plugin needs | other coordinators |\n|---|---|---|---|---|\n",
+    );
+    for operation in Operation::ALL {
+        let (operators, permission, coordinators) = match operation.callers() {
+            Callers::People { permission } => ("yes", format!("`{permission}`"), "no".to_owned()),
+            Callers::Internal(c) => ("no", "cannot".to_owned(), format!("the {c} coordinator alone")),
+        };
+        let row = format!(
+            "| [`{operation}`](#{operation}) | {} | {operators} | {permission} | {coordinators} |\n",
+            operation.coordinator()
+        );
+        table.push_str(&row);
+    }
+    table
+}
+
+fn operations() -> String {
+    let meanings = meanings::<Operation>();
+    let section = |operation: Operation| {
+        let meaning = meanings.get(operation.as_str()).map(String::as_str).unwrap_or_default();
+        format!(
+            "### {operation}\n\n{meaning}\n\n{}\n\nRequest ([schema](../schemas/{operation}.request.schema.json)):\n\n{}\n\n\
+             Answer ([schema](../schemas/{operation}.response.schema.json)):\n\n{}\n",
+            places(operation),
+            block(&examples::request(operation)),
+            block(&examples::answer(operation)),
+        )
+    };
+    Operation::ALL.map(section).join("\n")
+}
+
+/// Where an operation is asked for and answered.
+fn places(operation: Operation) -> String {
+    let place = |who: &str, caller: Principal| {
+        let topic = RequestTopic::new(caller, operation);
+        format!("- {who}: `{topic}`, answered on `{}`", topic.response())
+    };
+    let (user, id) = (OperatorName::parse("USER"), PluginId::parse("ID"));
+    let (user, id) = (user.expect("it is a name"), id.expect("it is an id"));
+    match operation.callers() {
+        Callers::Internal(c) => place(&format!("The {c} coordinator"), Principal::Coordinator(c)),
+        Callers::People { permission } => [
+            place("Anybody with the operator's role", Principal::Unnamed),
+            place("An operator by name", Principal::Operator(user)),
+            place(&format!("A plugin with `{permission}`"), Principal::Plugin(id)),
+        ]
+        .join("\n")
+        .replace("USER", "{user}")
+        .replace("ID", "{id}"),
+    }
+}
+
+fn block(value: &Value) -> String {
+    format!("```json\n{}```", pretty(value))
+}
+
+fn error_table() -> String {
+    let mut table = String::from("| code | meaning | what to do |\n|---|---|---|\n");
+    for code in ErrorCode::ALL {
+        table.push_str(&format!("| `{code}` | {} | {} |\n", code.meaning(), advice(*code)));
+    }
+    table
+}
+
+/// What whoever gets this code can do.
+fn advice(code: ErrorCode) -> &'static str {
+    use ErrorCode as C;
+    match code {
+        C::BadRequest => {
+            "Correct the field that the message names; the operation's request schema says what is read."
+        }
+        C::UnknownOperation => "Use one of the operations that the message lists for this coordinator.",
+        C::UnknownPlugin => "Look at `list`. Ids are compared byte for byte, capitals included.",
+        C::Conflict => "Give each request an id of its own; only a repeat of the same request may repeat it.",
+        C::Expired => "Send it again if it is still wanted, with a later `expires_at` if it may wait.",
+        C::Forbidden => {
+            "Ask for what `details` names in the manifest's `permissions` and have an operator approve it; \
+                         approvals themselves are taken on an operator's own topic only."
+        }
+        C::TokenInvalid => {
+            "Use the token that is on the plugin's token topic now; `details.reason` says what is wrong with this one."
+        }
+        C::ReplyRefused => "Leave the response topic out, or name one inside your own response space.",
+        C::Busy => "Wait for the end of the operation that `details.operation_id` names, then ask again.",
+        C::InvalidPhase => {
+            "Look at the plugin's state; bring it to a phase in which the operation makes sense."
+        }
+        C::Cancelled => "Nothing, if the other request was meant; otherwise ask again.",
+        C::TimedOut => {
+            "Look at the step that the message names and at the coordinator's health, then ask again."
+        }
+        C::ManifestMissing => "Give the manifest in one of the three ways that the message names.",
+        C::ManifestInvalid => {
+            "Correct every fault in `details.faults`: each has its place, its reason and what to write instead."
+        }
+        C::ManifestMismatch => {
+            "Build the image again from one `plugin.json`, and name that plugin's id in the request."
+        }
+        C::ApprovalRequired => {
+            "Read `details.grants`. If they are right, send the request again with `approve` set to \
+                                `details.approve`, on an operator's own topic."
+        }
+        C::ApprovalChanged => "Read the new list in `details.grants`, and approve its digest instead.",
+        C::AlreadyInstalled => "Remove the plugin first; its data is kept unless `remove_volumes` is true.",
+        C::NameTaken => {
+            "Remove the plugin that has the name, or choose another id, alias or client id in the manifest."
+        }
+        C::PortTaken => {
+            "Stop the container in `details.container`, or publish another port in `docker.ports`."
+        }
+        C::ImageNotFound => "Check the name and the tag, and that the image was pushed to this registry.",
+        C::ImageRefused => "Build the image for this platform, smaller, or again, as the message says.",
+        C::RegistryUnreachable => "Check the registry's address and the network; then ask again.",
+        C::RegistryLogin => {
+            "Put a login for the registry into the plugin coordinator's `config.json` (`registry_config`)."
+        }
+        C::StartFailed => {
+            "Read `details.log_tail` and `details.exit_code`, and correct the image or its configuration."
+        }
+        C::NotReady => {
+            "Read `details.log_tail`; the plugin must report health on its health topic in time, or the manifest \
+                        allow more with `start_timeout_seconds`."
+        }
+        C::DependencyUnavailable => {
+            "Look at the coordinators' health; ask again when the one that the message names is back."
+        }
+        C::EngineUnavailable => "Start the container engine; what was asked for is done when it answers.",
+        C::EngineRefused => "The message has the engine's own reason; correct what it names and ask again.",
+        C::Internal => "Look into the coordinator's log under the response's correlation id.",
+    }
+}

@@ -1,0 +1,11 @@
+//! The JSON Schemas (draft 2020-12) of everything that crosses the broker, generated from the Rust types.
+
+mod document;
+mod list;
+mod text;
+
+pub(crate) use document::pretty;
+pub use document::{Document, What};
+pub(crate) use list::Ended;
+pub use list::all;
+pub use text::{meanings, readme};

@@ -1,0 +1,8 @@
+//! The shape of the workspace: who may depend on whom, who owns what, what nothing may contain.
+
+mod tidy {
+    mod layers;
+    mod owners;
+    mod places;
+    mod sources;
+}
