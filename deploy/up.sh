@@ -29,7 +29,7 @@ explain() {
   for service in $COORDINATORS; do
     health=$(health_of "$service")
     note "  $service: $health"
-    if [ "$health" != healthy ]; then compose logs --no-log-prefix --tail 15 "$service" 2>&1 | sed 's/^/    /' >&2; fi
+    if [ "$health" != healthy ]; then docker logs --tail 15 "$(compose ps --all --quiet "$service")" 2>&1 | sed 's/^/    /' >&2; fi
   done
   fail "not every coordinator was healthy within $PATIENCE s; follow them with: deploy/compose.sh logs --follow"
 }

@@ -144,10 +144,10 @@ pub async fn serve<S: Service>(
     let (handlers, tasks, last) = (TaskTracker::new(), TaskTracker::new(), Shutdown::new());
     let mut filters = watch::filters(c);
     filters.extend(service.watches());
-    tasks.spawn(sessions::subscribe(telemetry_bus.clone(), filters));
+    tasks.spawn(sessions::subscribe(telemetry_bus.clone(), filters, shutdown.clone()));
     let mut filters = topic::request_filters(c);
     filters.push(topic::coordinator::marker(c));
-    tasks.spawn(sessions::subscribe(request_bus.clone(), filters));
+    tasks.spawn(sessions::subscribe(request_bus.clone(), filters, shutdown.clone()));
 
     let watch = Watch {
         service: service.clone(),
@@ -182,7 +182,9 @@ pub async fn serve<S: Service>(
         let _ = work.await;
         parts.replies.deliver();
         parts.health.say_goodbye(&parts.publisher);
-        parts.publisher.flushed(Duration::from_secs(2)).await;
+        if telemetry_bus.link().borrow().is_up() {
+            parts.publisher.flushed(Duration::from_secs(2)).await;
+        }
     })
     .await;
     last.cancel();

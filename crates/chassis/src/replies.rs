@@ -21,7 +21,8 @@ pub struct Replies {
 }
 
 impl Replies {
-    pub(crate) fn new(coordinator: Coordinator, journal: Journal) -> Self {
+    /// Answers to the requests in `journal`.
+    pub fn new(coordinator: Coordinator, journal: Journal) -> Self {
         Self { coordinator, journal, wake: Arc::new(Notify::new()) }
     }
 

@@ -9,6 +9,7 @@ use store::Store;
 
 use crate::config::{BrokerLogin, Common};
 use crate::health::last_will;
+use crate::service::Shutdown;
 
 /// How long the broker keeps requests for a coordinator that is away.
 const REQUESTS_KEPT: Duration = Duration::from_secs(600);
@@ -71,8 +72,13 @@ pub(crate) fn telemetry(coordinator: Coordinator, login: &BrokerLogin, identity:
 }
 
 /// Subscribes for good; a refusal is told by the session's inbox as well.
-pub(crate) async fn subscribe(bus: Bus, filters: Vec<String>) {
-    if let Err(error) = bus.subscribe(&filters).await {
-        tracing::error!(error = telemetry::chain(&error), "a subscription failed");
+pub(crate) async fn subscribe(bus: Bus, filters: Vec<String>, shutdown: Shutdown) {
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        subscribed = bus.subscribe(&filters) => {
+            if let Err(error) = subscribed {
+                tracing::error!(error = telemetry::chain(&error), "a subscription failed");
+            }
+        }
     }
 }

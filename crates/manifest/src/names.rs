@@ -11,7 +11,7 @@ const MAX_LABEL: usize = 63;
 
 /// Names that engines, resolvers and the framework's own deployment answer to. Beside them nobody may have
 /// `bigskies-…` and the name of a coordinator.
-pub const RESERVED_NAMES: [&str; 22] = [
+pub const RESERVED_NAMES: [&str; 23] = [
     "mqtt-broker",
     "broker",
     "mosquitto",
@@ -21,6 +21,7 @@ pub const RESERVED_NAMES: [&str; 22] = [
     "bigskies",
     "init",
     "tools",
+    "cli",
     "operator",
     "registry",
     "postgres",

@@ -24,7 +24,7 @@ use crate::desired::{Desired, Verdict, judge, judge_one, username};
 use crate::logins::{Login, LoginStore, Logins};
 use crate::reconcile::{Adopted, Plan, plan};
 use crate::report::{Cause, Report};
-use crate::seal::Seal;
+use seal::Seal;
 use crate::specs::{SpecStore, Specs};
 
 pub(crate) use provision::ProvisionError;

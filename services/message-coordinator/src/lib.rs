@@ -6,7 +6,6 @@
 
 mod settings;
 
-mod seal;
 
 pub mod logins;
 pub mod specs;

@@ -8,7 +8,7 @@ use envelope::principal::plugin_login;
 use envelope::{Generation, InstallUid, PluginId, StartId};
 use sqlx::SqlitePool;
 
-use crate::seal::{DoesNotOpen, Seal, SealError};
+use seal::{DoesNotOpen, Seal, SealError};
 
 /// The login of one start.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,13 +45,16 @@ impl Login {
 
     /// Its password, if it is known.
     pub(crate) fn password(&self, seal: &Seal) -> Result<Option<Password>, DoesNotOpen> {
-        let open = |sealed: &Vec<u8>| seal.open(&name(&self.plugin_id, self.start_id), sealed);
+        let open = |sealed: &Vec<u8>| {
+            let opened = seal.open(&name(&self.plugin_id, self.start_id), sealed)?;
+            String::from_utf8(opened.to_vec()).map_err(|_| DoesNotOpen)
+        };
         Ok(self.password.as_ref().map(open).transpose()?.map(Password::known))
     }
 
     /// Gives it a password.
     pub(crate) fn set_password(&mut self, password: &Password, seal: &Seal) -> Result<(), SealError> {
-        let sealed = seal.seal(&name(&self.plugin_id, self.start_id), password.as_str())?;
+        let sealed = seal.seal(&name(&self.plugin_id, self.start_id), password.as_str().as_bytes())?;
         self.password = Some(sealed);
         Ok(())
     }

@@ -16,7 +16,7 @@ use crate::handler;
 use crate::inbox::{Heard, Inbox, decode};
 use crate::keeper::{Keeper, PassError};
 use crate::report::{Cause, Report};
-use crate::seal::Seal;
+use seal::Seal;
 use crate::settings::Settings;
 
 static MIGRATIONS: Migrator = sqlx::migrate!();

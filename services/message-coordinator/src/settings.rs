@@ -31,7 +31,7 @@ impl Settings {
 impl Section for Settings {
     fn faults(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
-        if let Err(error) = crate::seal::Seal::read(&self.key_file) {
+        if let Err(error) = seal::Seal::read(&self.key_file) {
             faults.push(Fault::new("key_file", error.to_string()));
         }
         if !(1..=86_400).contains(&self.compare_interval_seconds) {

@@ -1,7 +1,9 @@
 -- The plugin registry: one row for each installed plugin. `record` is JSON, see src/record.rs.
 CREATE TABLE plugins (
-    id     TEXT PRIMARY KEY NOT NULL,
-    record TEXT NOT NULL
+    id       TEXT PRIMARY KEY NOT NULL,
+    record   TEXT NOT NULL,
+    -- Grows with each write: whoever writes says which one it has read, so that no write undoes another.
+    revision INTEGER NOT NULL
 ) STRICT;
 
 -- What belongs to one plugin alone: ids, aliases, names on the network, MQTT client ids.

@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use chassis::Caller;
 use envelope::PluginId;
 use envelope::payload::spec::AclStatus;
 
 use crate::engine::Engine;
 use crate::health::HealthReports;
+use crate::peers::Peers;
 use crate::policy::Policy;
 use crate::registrations::Registrations;
 use crate::registry::Registry;
@@ -23,8 +23,7 @@ pub(crate) struct Context {
     pub(crate) registrations: Registrations,
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) registry: Arc<dyn Registry>,
-    pub(crate) caller: Caller,
-    pub(crate) bus: bus::Bus,
+    pub(crate) peers: Arc<dyn Peers>,
     pub(crate) reporter: Reporter,
     pub(crate) health: HealthReports,
     pub(crate) acls: Acls,

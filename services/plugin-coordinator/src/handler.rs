@@ -20,12 +20,59 @@ use crate::record::{Desired, Record};
 use crate::registrations::TableError;
 use crate::supervisor::Supervisor;
 
+/// How often a request is looked at again when a worker wrote meanwhile; a step writes once or twice.
+const LOOKS: usize = 16;
+
+/// Why a handler did not do it.
+enum Refusal {
+    /// With what the caller is told.
+    Told(ErrorBody),
+    /// The plugin's row was written meanwhile: the handler must look again.
+    Overtaken,
+}
+
+impl From<ErrorBody> for Refusal {
+    fn from(body: ErrorBody) -> Self {
+        Self::Told(body)
+    }
+}
+
+impl From<TableError> for Refusal {
+    fn from(error: TableError) -> Self {
+        if matches!(error, TableError::Changed(_)) {
+            return Self::Overtaken;
+        }
+        tracing::error!(error = telemetry::chain(&error), "the plugin registry failed");
+        Self::Told(ErrorBody::new(
+            ErrorCode::Internal,
+            "The plugin registry cannot be read or written. Check the disk under the coordinator's data \
+             folder; its log has more.",
+        ))
+    }
+}
+
 pub(crate) async fn handle(
     ctx: &Context,
     supervisor: &Supervisor,
     permit: &Permit,
     request: &Request,
 ) -> Result<Reply, ErrorBody> {
+    for _ in 0..LOOKS {
+        match dispatch(ctx, supervisor, permit, request).await {
+            Ok(reply) => return Ok(reply),
+            Err(Refusal::Told(body)) => return Err(body),
+            Err(Refusal::Overtaken) => {}
+        }
+    }
+    Err(ErrorBody::new(ErrorCode::Busy, "The plugin is being changed all the time. Ask again."))
+}
+
+async fn dispatch(
+    ctx: &Context,
+    supervisor: &Supervisor,
+    permit: &Permit,
+    request: &Request,
+) -> Result<Reply, Refusal> {
     match permit.operation() {
         Operation::Install => install::handle(ctx, supervisor, permit, request).await,
         Operation::Start => start::handle(ctx, supervisor, permit, request).await,
@@ -35,29 +82,21 @@ pub(crate) async fn handle(
         Operation::List => list::handle(ctx).await,
         Operation::Inspect => inspect::handle(ctx, request).await,
         Operation::Logs => logs::handle(ctx, request).await,
-        other => Err(ErrorBody::new(
+        other => Err(Refusal::Told(ErrorBody::new(
             ErrorCode::UnknownOperation,
             format!("The plugin coordinator does not {other}."),
-        )),
+        ))),
     }
 }
 
-fn failed(error: &TableError) -> ErrorBody {
-    tracing::error!(error = telemetry::chain(error), "the plugin registry failed");
-    ErrorBody::new(
-        ErrorCode::Internal,
-        "The plugin registry cannot be read or written. Check the disk under the coordinator's data folder; \
-         its log has more.",
-    )
-}
-
 /// The plugin, which must be installed.
-async fn installed(ctx: &Context, id: &PluginId) -> Result<Record, ErrorBody> {
-    ctx.registrations.plugin(id).await.map_err(|e| failed(&e))?.ok_or_else(|| {
-        ErrorBody::new(
+async fn installed(ctx: &Context, id: &PluginId) -> Result<Record, Refusal> {
+    let record = ctx.registrations.plugin(id).await?;
+    record.ok_or_else(|| {
+        Refusal::Told(ErrorBody::new(
             ErrorCode::UnknownPlugin,
             format!("No plugin {id} is installed. See list for those that are, or install it first."),
-        )
+        ))
     })
 }
 
@@ -68,8 +107,8 @@ enum InTheWay {
     Other(Box<Running>),
 }
 
-async fn in_the_way(ctx: &Context, id: &PluginId, request: &Request) -> Result<InTheWay, ErrorBody> {
-    let running = ctx.registrations.running(id).await.map_err(|e| failed(&e))?;
+async fn in_the_way(ctx: &Context, id: &PluginId, request: &Request) -> Result<InTheWay, Refusal> {
+    let running = ctx.registrations.running(id).await?;
     Ok(match running {
         None => InTheWay::Nothing,
         Some(running) if running.request_id == request.id => InTheWay::Ours,

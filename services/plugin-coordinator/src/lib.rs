@@ -18,6 +18,7 @@ pub mod policy;
 mod admission;
 mod context;
 mod health;
+mod peers;
 mod report;
 mod step;
 mod worker;

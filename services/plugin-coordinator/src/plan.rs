@@ -22,6 +22,8 @@ pub struct View<'a> {
     pub acl: Option<&'a AclStatus>,
     /// Whether it has reported health since its process was started.
     pub reported: bool,
+    /// Whether its token was asked for lately.
+    pub confirmed: bool,
     /// How long it may take to get ready.
     pub start_timeout: Duration,
     /// The time.
@@ -78,6 +80,8 @@ pub enum Step {
     AwaitReady(Timestamp),
     /// It reported health.
     MarkReady,
+    /// Make sure that a running plugin has its token.
+    Confirm,
     /// Its process ended before it reported health.
     EndedEarly,
     /// It did not report health in time.
@@ -126,6 +130,7 @@ impl Step {
             Self::StartProcess => "start_process",
             Self::AwaitReady(_) => "await_ready",
             Self::MarkReady => "mark_ready",
+            Self::Confirm => "confirm",
             Self::EndedEarly => "ended_early",
             Self::NotReady => "not_ready",
             Self::Ended => "ended",
@@ -224,6 +229,7 @@ fn plan_running(view: &View<'_>, record: &Record) -> Step {
         (StartProgress::Started, _) => Step::EndedEarly,
         (StartProgress::Ready, Process::Running) if view.operation.is_some() => Step::MarkReady,
         (StartProgress::Ready, Process::Running) if !record.owed.is_empty() => Step::PayOwed,
+        (StartProgress::Ready, Process::Running) if !view.confirmed => Step::Confirm,
         (StartProgress::Ready, Process::Running) => Step::Settled(None),
         (StartProgress::Ready, _) => Step::Ended,
     }

@@ -40,6 +40,9 @@ pub struct Record {
     /// When the next try is due after a failure.
     #[serde(default)]
     pub retry_at: Option<Timestamp>,
+    /// The row that it was read from; 0 when there is none yet. See [`crate::registrations`].
+    #[serde(skip)]
+    pub revision: i64,
 }
 
 /// One image with everything that belongs to it.

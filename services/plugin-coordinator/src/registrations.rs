@@ -1,4 +1,7 @@
 //! The plugin registry's tables: plugins, the names that are theirs, running operations.
+//!
+//! Handlers and workers write the same rows. Each write names the revision that it has read, and is refused
+//! with [`TableError::Changed`] when somebody else has written since: the writer then looks again.
 
 use chassis::Replies;
 use envelope::{Answer, PluginId, Timestamp};
@@ -15,6 +18,9 @@ pub enum TableError {
     /// The database failed.
     #[error("the plugin registry's database failed")]
     Database(#[from] store::Error),
+    /// Somebody else wrote the row after it was read.
+    #[error("the row of {0} in the plugin registry was changed meanwhile")]
+    Changed(PluginId),
     /// A row cannot be read: it was written by another version, or by hand.
     #[error("the row of {key} in the plugin registry cannot be read")]
     Row {
@@ -53,11 +59,11 @@ impl Registrations {
     /// # Errors
     /// The database failed, or the row cannot be read.
     pub async fn plugin(&self, id: &PluginId) -> Result<Option<Record>, TableError> {
-        let text: Option<String> = sqlx::query_scalar("SELECT record FROM plugins WHERE id = ?")
+        let row: Option<(String, i64)> = sqlx::query_as("SELECT record, revision FROM plugins WHERE id = ?")
             .bind(id.as_str())
             .fetch_optional(self.store.pool())
             .await?;
-        text.map(|text| decode(id.as_str(), &text)).transpose()
+        row.map(|(text, revision)| Ok(Record { revision, ..decode(id.as_str(), &text)? })).transpose()
     }
 
     /// All plugins, by id. A row that cannot be read is logged and left out, so that it hurts no other.
@@ -65,9 +71,14 @@ impl Registrations {
     /// # Errors
     /// The database failed.
     pub async fn plugins(&self) -> Result<Vec<Record>, TableError> {
-        let rows: Vec<(String, String)> =
-            sqlx::query_as("SELECT id, record FROM plugins ORDER BY id").fetch_all(self.store.pool()).await?;
-        Ok(readable(rows))
+        let rows: Vec<(String, String, i64)> =
+            sqlx::query_as("SELECT id, record, revision FROM plugins ORDER BY id")
+                .fetch_all(self.store.pool())
+                .await?;
+        let record = |(id, text, revision): (String, String, i64)| {
+            readable(decode(&id, &text)).map(|record| Record { revision, ..record })
+        };
+        Ok(rows.into_iter().filter_map(record).collect())
     }
 
     /// The operation that runs on a plugin.
@@ -92,7 +103,7 @@ impl Registrations {
             sqlx::query_as("SELECT id, record FROM operations WHERE ended_at IS NULL")
                 .fetch_all(self.store.pool())
                 .await?;
-        Ok(readable(rows))
+        Ok(rows.iter().filter_map(|(id, text)| readable(decode(id, text))).collect())
     }
 
     /// Whose a name is.
@@ -223,10 +234,24 @@ impl Registrations {
     ///
     /// # Errors
     /// The database failed.
-    pub async fn forget(&self, id: &PluginId, ended: Option<(&Running, &Answer)>) -> Result<(), TableError> {
+    pub async fn forget(
+        &self,
+        record: &Record,
+        ended: Option<(&Running, &Answer)>,
+    ) -> Result<(), TableError> {
         let mut tx = self.store.pool().begin_with("BEGIN IMMEDIATE").await?;
-        sqlx::query("DELETE FROM names WHERE plugin_id = ?").bind(id.as_str()).execute(&mut *tx).await?;
-        sqlx::query("DELETE FROM plugins WHERE id = ?").bind(id.as_str()).execute(&mut *tx).await?;
+        let done = sqlx::query("DELETE FROM plugins WHERE id = ? AND revision = ?")
+            .bind(record.id.as_str())
+            .bind(record.revision)
+            .execute(&mut *tx)
+            .await?;
+        if done.rows_affected() == 0 {
+            return Err(TableError::Changed(record.id.clone()));
+        }
+        sqlx::query("DELETE FROM names WHERE plugin_id = ?")
+            .bind(record.id.as_str())
+            .execute(&mut *tx)
+            .await?;
         if let Some((operation, answer)) = ended {
             self.end(&mut tx, operation, answer).await?;
         }
@@ -266,15 +291,18 @@ fn without_request(operation: &Running) -> Running {
 }
 
 async fn save(connection: &mut Connection, record: &Record) -> Result<(), TableError> {
-    sqlx::query(
-        "INSERT INTO plugins (id, record) VALUES (?, ?) \
-         ON CONFLICT (id) DO UPDATE SET record = excluded.record",
-    )
-    .bind(record.id.as_str())
-    .bind(encode(record))
-    .execute(connection)
-    .await?;
-    Ok(())
+    let query = if record.revision == 0 {
+        "INSERT INTO plugins (record, id, revision) VALUES (?, ?, ? + 1) ON CONFLICT (id) DO NOTHING"
+    } else {
+        "UPDATE plugins SET record = ?, revision = revision + 1 WHERE id = ? AND revision = ?"
+    };
+    let done = sqlx::query(query)
+        .bind(encode(record))
+        .bind(record.id.as_str())
+        .bind(record.revision)
+        .execute(connection)
+        .await?;
+    if done.rows_affected() == 1 { Ok(()) } else { Err(TableError::Changed(record.id.clone())) }
 }
 
 fn encode(value: &impl Serialize) -> String {
@@ -285,9 +313,7 @@ fn decode<T: DeserializeOwned>(key: &str, text: &str) -> Result<T, TableError> {
     serde_json::from_str(text).map_err(|source| TableError::Row { key: key.to_owned(), source })
 }
 
-fn readable<T: DeserializeOwned>(rows: Vec<(String, String)>) -> Vec<T> {
-    let parsed = rows.into_iter().map(|(id, text)| decode(&id, &text));
-    parsed
-        .filter_map(|row| row.inspect_err(|e| tracing::error!(error = telemetry::chain(e), "skipped")).ok())
-        .collect()
+/// A row that cannot be read is logged and left out, so that it hurts no other.
+fn readable<T>(row: Result<T, TableError>) -> Option<T> {
+    row.inspect_err(|e| tracing::error!(error = telemetry::chain(e), "skipped")).ok()
 }

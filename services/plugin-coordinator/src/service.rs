@@ -15,6 +15,7 @@ use crate::context::{Acls, Context};
 use crate::engine::docker::DockerEngine;
 use crate::handler;
 use crate::health::{HealthReports, Taken};
+use crate::peers::OnTheBus;
 use crate::policy::Policy;
 use crate::registrations::Registrations;
 use crate::registry::{OciRegistry, RegistrySettings};
@@ -64,8 +65,7 @@ impl Service for PluginCoordinator {
             registrations,
             engine: Arc::new(engine),
             registry: Arc::new(registry),
-            caller: parts.caller.clone(),
-            bus: parts.bus,
+            peers: Arc::new(OnTheBus { caller: parts.caller, bus: parts.bus }),
             health: HealthReports::default(),
             acls: Acls::default(),
             settings,

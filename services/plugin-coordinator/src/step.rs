@@ -11,6 +11,7 @@ use envelope::payload::event::Progress;
 
 use crate::context::Context;
 use crate::operation::Running;
+use crate::peers::Thread;
 use crate::plan::Step;
 use crate::record::Record;
 use crate::registrations::TableError;
@@ -24,6 +25,17 @@ pub(crate) struct Subject {
 }
 
 impl Subject {
+    /// What joins a request to another coordinator to the one that caused it.
+    fn thread(&self) -> Thread {
+        match &self.operation {
+            Some(operation) => Thread {
+                correlation_id: operation.correlation_id.clone(),
+                traceparent: operation.traceparent.clone(),
+            },
+            None => Thread { correlation_id: uuid::Uuid::now_v7().to_string(), traceparent: None },
+        }
+    }
+
     fn cause(&self, otherwise: &str) -> (String, String) {
         match &self.operation {
             Some(operation) => (operation.cause(), operation.correlation_id.clone()),
@@ -46,6 +58,7 @@ pub(crate) async fn take(ctx: &Context, step: Step, subject: Subject) -> Result<
         Step::Prepare => start::prepare(ctx, subject).await,
         Step::StartProcess => start::start_process(ctx, subject).await,
         Step::MarkReady => start::mark_ready(ctx, subject).await,
+        Step::Confirm => start::confirm(ctx, &subject).await,
         Step::EndedEarly => start::ended_early(ctx, &subject).await,
         Step::NotReady => start::not_ready(ctx, &subject).await,
         Step::Ended => stop::ended(ctx, subject).await,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use envelope::payload::event::EventKind;
 use envelope::{ErrorBody, PluginId, Timestamp, topic};
+use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::context::Context;
@@ -22,6 +23,10 @@ const LOOK: Duration = Duration::from_secs(60);
 /// How often a wait on another coordinator or the engine looks again.
 const WAIT: Duration = Duration::from_secs(2);
 
+/// How often it is made sure that a running plugin has its token: the security coordinator may have lost
+/// what it knew.
+const CONFIRM: Duration = Duration::from_secs(300);
+
 /// What a pass leaves to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next {
@@ -37,6 +42,8 @@ pub(crate) enum Next {
 pub(crate) struct Worker {
     ctx: Context,
     id: PluginId,
+    /// When it was last confirmed that the running start has its token.
+    confirmed: Option<Instant>,
     /// Failures of the same step in a row, and the last of them.
     trouble: u32,
     last: Option<ErrorBody>,
@@ -44,7 +51,7 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn new(ctx: Context, id: PluginId) -> Self {
-        Self { ctx, id, trouble: 0, last: None }
+        Self { ctx, id, confirmed: None, trouble: 0, last: None }
     }
 
     /// One pass.
@@ -52,6 +59,7 @@ impl Worker {
         let span = tracing::info_span!("reconcile.pass", plugin_id = %self.id, correlation_id = tracing::field::Empty);
         match self.try_pass().instrument(span).await {
             Ok(next) => next,
+            Err(error) if error.overtaken => Next::Again,
             Err(error) => {
                 tracing::warn!(plugin_id = %self.id, error = error.body.message, "a pass failed");
                 self.pause(error)
@@ -100,6 +108,7 @@ impl Worker {
             container,
             acl: acl.as_ref(),
             reported: ctx.health.has_reported(&self.id),
+            confirmed: self.confirmed.is_some_and(|at| at.elapsed() < CONFIRM),
             start_timeout: manifest.as_ref().map(manifest::Manifest::start_timeout).unwrap_or_default(),
             now,
         };
@@ -135,10 +144,14 @@ impl Worker {
         };
         match result {
             Ok(()) => {
+                if step == Step::Confirm {
+                    self.confirmed = Some(Instant::now());
+                }
                 self.trouble = 0;
                 self.last = None;
                 Ok(Next::Again)
             }
+            Err(error) if error.overtaken => Ok(Next::Again),
             Err(error) if error.retryable => {
                 tracing::warn!(step = step.name(), error = error.body.message, "will be tried again");
                 Ok(self.pause(error))
@@ -165,15 +178,9 @@ impl Worker {
         let mut new = self.ctx.health.expect(&self.id, names, topics, manifest.health_interval());
         // The usual ones are always heard.
         new.retain(|topic| !usual.contains(topic));
-        if new.is_empty() {
-            return;
+        if !new.is_empty() {
+            self.ctx.peers.hear(new);
         }
-        let bus = self.ctx.bus.clone();
-        tokio::spawn(async move {
-            if let Err(error) = bus.subscribe(&new).await {
-                tracing::warn!(error = telemetry::chain(&error), "a health topic is not heard");
-            }
-        });
     }
 
     /// The container as the engine shows it, and why health is lowered, if it is.

@@ -11,7 +11,7 @@ use envelope::payload::token::{Claims, Jwks, KeyState, Token};
 use sqlx::{SqliteConnection, SqlitePool};
 use token::{KeyError, SignError, SigningKey};
 
-use crate::seal::{DoesNotOpen, KeyFileError, Seal, SealError};
+use seal::{DoesNotOpen, KeyFileError, Seal, SealError};
 use crate::settings::Settings;
 
 /// Why there are no keys to sign with.

@@ -7,7 +7,6 @@
 mod settings;
 
 mod clock;
-mod seal;
 
 mod keys;
 mod revocations;

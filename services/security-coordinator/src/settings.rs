@@ -6,7 +6,7 @@ use std::time::Duration;
 use chassis::{Fault, Section};
 use serde::{Deserialize, Serialize};
 
-use crate::seal::Seal;
+use seal::Seal;
 
 /// Shortest life of a token, in seconds: the clocks of a broker and of its clients may be a second off.
 const SHORTEST: u64 = 10;

@@ -138,12 +138,12 @@ pub struct Broker {
 impl Broker {
     /// Logs in and out.
     pub async fn try_login(&self, login: &str, password: &str) -> Result<(), Refusal> {
-        Client::new(self.port, "bring-up").login(login, password).connect().await.map(drop)
+        Client::at(self.port, "bring-up").login(login, password).connect().await.map(drop)
     }
 
     /// Tries to get in without a login.
     pub async fn try_anonymous(&self) -> Result<(), Refusal> {
-        Client::new(self.port, "bring-up").connect().await.map(drop)
+        Client::at(self.port, "bring-up").connect().await.map(drop)
     }
 
     /// Waits until it does, or has ended.

@@ -11,7 +11,7 @@ use super::{Keeper, PassError, Scope};
 use crate::desired::judge_one;
 use crate::logins::Login;
 use crate::report::Cause;
-use crate::seal::{DoesNotOpen, SealError};
+use seal::{DoesNotOpen, SealError};
 
 /// Why there is no login.
 #[derive(Debug, thiserror::Error)]

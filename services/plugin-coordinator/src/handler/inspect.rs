@@ -1,18 +1,17 @@
 //! `inspect`: everything about one plugin.
 
 use chassis::{Reply, Request};
-use envelope::ErrorBody;
 use envelope::payload::lifecycle::{ContainerSummary, Inspection, PluginRequest};
 
-use super::{failed, installed};
+use super::{Refusal, installed};
 use crate::context::Context;
 use crate::engine::State;
 use crate::{policy, report};
 
-pub(super) async fn handle(ctx: &Context, request: &Request) -> Result<Reply, ErrorBody> {
+pub(super) async fn handle(ctx: &Context, request: &Request) -> Result<Reply, Refusal> {
     let PluginRequest { plugin_id: id } = request.parse()?;
     let record = installed(ctx, &id).await?;
-    let operation = ctx.registrations.running(&id).await.map_err(|e| failed(&e))?;
+    let operation = ctx.registrations.running(&id).await?;
     let manifest = record.manifest();
     let name = ctx.policy.container_name(&id);
     // Looking is the one thing that a handler may ask the engine; without it the rest is still told.

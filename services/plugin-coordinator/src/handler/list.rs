@@ -1,16 +1,15 @@
 //! `list`: all plugins and their states.
 
 use chassis::Reply;
-use envelope::ErrorBody;
 use envelope::payload::lifecycle::ListResponse;
 
-use super::failed;
+use super::{Refusal};
 use crate::context::Context;
 use crate::report;
 
-pub(super) async fn handle(ctx: &Context) -> Result<Reply, ErrorBody> {
-    let records = ctx.registrations.plugins().await.map_err(|e| failed(&e))?;
-    let running = ctx.registrations.all_running().await.map_err(|e| failed(&e))?;
+pub(super) async fn handle(ctx: &Context) -> Result<Reply, Refusal> {
+    let records = ctx.registrations.plugins().await?;
+    let running = ctx.registrations.all_running().await?;
     let plugins = records
         .iter()
         .map(|record| {

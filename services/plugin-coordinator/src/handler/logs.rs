@@ -4,19 +4,20 @@ use chassis::{Reply, Request};
 use envelope::payload::lifecycle::{LogsRequest, LogsResponse};
 use envelope::{ErrorBody, ErrorCode};
 
-use super::installed;
+use super::{Refusal, installed};
 use crate::context::Context;
 
 const MAX_LINES: u32 = 1000;
 const MAX_BYTES: usize = 256 * 1024;
 
-pub(super) async fn handle(ctx: &Context, request: &Request) -> Result<Reply, ErrorBody> {
+pub(super) async fn handle(ctx: &Context, request: &Request) -> Result<Reply, Refusal> {
     let LogsRequest { plugin_id: id, tail } = request.parse()?;
     if tail == 0 || tail > MAX_LINES {
         return Err(ErrorBody::new(
             ErrorCode::BadRequest,
             format!("\"tail\" is {tail}; ask for 1 to {MAX_LINES} lines."),
-        ));
+        )
+        .into());
     }
     let record = installed(ctx, &id).await?;
     let name = ctx.policy.container_name(&id);

@@ -5,9 +5,9 @@ use std::time::Duration;
 use chassis::{Permit, Reply, Request};
 use envelope::payload::lifecycle::RemoveRequest;
 use envelope::payload::state::Phase;
-use envelope::{ErrorBody, Operation};
+use envelope::Operation;
 
-use super::{InTheWay, failed, give_way, in_the_way, installed};
+use super::{InTheWay, Refusal, give_way, in_the_way, installed};
 use crate::context::Context;
 use crate::operation::{Running, Work};
 use crate::policy;
@@ -19,7 +19,7 @@ pub(super) async fn handle(
     supervisor: &Supervisor,
     permit: &Permit,
     request: &Request,
-) -> Result<Reply, ErrorBody> {
+) -> Result<Reply, Refusal> {
     let RemoveRequest { plugin_id: id, remove_volumes } = request.parse()?;
     let mut record = installed(ctx, &id).await?;
     let other = match in_the_way(ctx, &id, request).await? {
@@ -36,7 +36,7 @@ pub(super) async fn handle(
     record.retry_at = None;
     record.enter(Phase::Removing, None, &operation.cause(), &operation.correlation_id);
     let instead = other.as_ref().map(|(answer, running)| (&**running, answer.clone()));
-    ctx.registrations.begin(&operation, Some(&record), instead).await.map_err(|e| failed(&e))?;
+    ctx.registrations.begin(&operation, Some(&record), instead).await?;
     supervisor.wake(&id);
     Ok(Reply::Later)
 }

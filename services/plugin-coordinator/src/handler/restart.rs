@@ -1,11 +1,10 @@
 //! `restart`: stops and starts a plugin. Its container, login and token stay, so nobody else is needed.
 
 use chassis::{Permit, Reply, Request};
-use envelope::ErrorBody;
 use envelope::payload::lifecycle::PluginRequest;
 
 use super::start::AROUND;
-use super::{InTheWay, being_removed, busy, failed, in_the_way, installed};
+use super::{InTheWay, Refusal, being_removed, busy, in_the_way, installed};
 use crate::context::Context;
 use crate::operation::{Running, Work};
 use crate::policy;
@@ -17,12 +16,12 @@ pub(super) async fn handle(
     supervisor: &Supervisor,
     permit: &Permit,
     request: &Request,
-) -> Result<Reply, ErrorBody> {
+) -> Result<Reply, Refusal> {
     let PluginRequest { plugin_id: id } = request.parse()?;
     let mut record = installed(ctx, &id).await?;
     being_removed(&record)?;
     match in_the_way(ctx, &id, request).await? {
-        InTheWay::Other(running) => return Err(busy(&running)),
+        InTheWay::Other(running) => return Err(busy(&running).into()),
         InTheWay::Ours => {}
         InTheWay::Nothing => {
             let manifest = record.manifest();
@@ -32,7 +31,7 @@ pub(super) async fn handle(
             record.desired = Desired::Running;
             record.failures = 0;
             record.retry_at = None;
-            ctx.registrations.begin(&operation, Some(&record), None).await.map_err(|e| failed(&e))?;
+            ctx.registrations.begin(&operation, Some(&record), None).await?;
         }
     }
     supervisor.wake(&id);

@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use chassis::{Permit, Reply, Request};
-use envelope::ErrorBody;
 use envelope::payload::lifecycle::PluginRequest;
 use envelope::payload::state::Phase;
 
-use super::{InTheWay, being_removed, busy, failed, in_the_way, installed};
+use super::{InTheWay, Refusal, being_removed, busy, in_the_way, installed};
 use crate::context::Context;
 use crate::operation::{Running, Work};
 use crate::record::Desired;
@@ -22,12 +21,12 @@ pub(super) async fn handle(
     supervisor: &Supervisor,
     permit: &Permit,
     request: &Request,
-) -> Result<Reply, ErrorBody> {
+) -> Result<Reply, Refusal> {
     let PluginRequest { plugin_id: id } = request.parse()?;
     let mut record = installed(ctx, &id).await?;
     being_removed(&record)?;
     match in_the_way(ctx, &id, request).await? {
-        InTheWay::Other(running) => return Err(busy(&running)),
+        InTheWay::Other(running) => return Err(busy(&running).into()),
         InTheWay::Ours => {}
         InTheWay::Nothing => {
             let manifest = record.manifest();
@@ -41,7 +40,7 @@ pub(super) async fn handle(
             record.failures = 0;
             record.retry_at = None;
             record.enter(Phase::Starting, None, &operation.cause(), &operation.correlation_id);
-            ctx.registrations.begin(&operation, Some(&record), None).await.map_err(|e| failed(&e))?;
+            ctx.registrations.begin(&operation, Some(&record), None).await?;
         }
     }
     supervisor.wake(&id);

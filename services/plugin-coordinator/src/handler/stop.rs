@@ -5,9 +5,9 @@ use std::time::Duration;
 use chassis::{Permit, Reply, Request};
 use envelope::payload::lifecycle::PluginRequest;
 use envelope::payload::state::Phase;
-use envelope::{ErrorBody, Operation};
+use envelope::Operation;
 
-use super::{InTheWay, being_removed, failed, give_way, in_the_way, installed};
+use super::{InTheWay, Refusal, being_removed, give_way, in_the_way, installed};
 use crate::context::Context;
 use crate::operation::{Running, Work};
 use crate::policy;
@@ -20,7 +20,7 @@ pub(super) async fn handle(
     supervisor: &Supervisor,
     permit: &Permit,
     request: &Request,
-) -> Result<Reply, ErrorBody> {
+) -> Result<Reply, Refusal> {
     let PluginRequest { plugin_id: id } = request.parse()?;
     let mut record = installed(ctx, &id).await?;
     being_removed(&record)?;
@@ -43,7 +43,7 @@ pub(super) async fn handle(
     record.retry_at = None;
     record.enter(Phase::Stopping, None, &operation.cause(), &operation.correlation_id);
     let instead = other.as_ref().map(|(answer, running)| (&**running, answer.clone()));
-    ctx.registrations.begin(&operation, Some(&record), instead).await.map_err(|e| failed(&e))?;
+    ctx.registrations.begin(&operation, Some(&record), instead).await?;
     supervisor.wake(&id);
     Ok(Reply::Later)
 }

@@ -52,6 +52,7 @@ fn record(desired: Desired, phase: Phase, start: Option<StartProgress>) -> Recor
         last_exit: None,
         failures: 0,
         retry_at: None,
+        revision: 1,
     }
 }
 
@@ -117,6 +118,7 @@ impl Case {
             container: self.container.clone(),
             acl: acl.as_ref(),
             reported: self.reported,
+            confirmed: true,
             start_timeout: Duration::from_secs(60),
             now: Timestamp::from_seconds(seconds),
         })
@@ -174,6 +176,7 @@ fn an_acknowledgement_of_another_generation_is_none() {
         container: Observed::Missing,
         acl: Some(&acl),
         reported: false,
+        confirmed: true,
         start_timeout: Duration::from_secs(60),
         now: Timestamp::from_seconds(1001),
     };

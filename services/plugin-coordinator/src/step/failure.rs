@@ -26,20 +26,26 @@ pub(crate) struct StepError {
     pub(crate) body: ErrorBody,
     /// Whether the same step may succeed later without anything being changed.
     pub(crate) retryable: bool,
+    /// Something else was recorded meanwhile: it is no failure, the plan is made anew.
+    pub(crate) overtaken: bool,
 }
 
 impl StepError {
     pub(crate) fn fatal(body: ErrorBody) -> Self {
-        Self { body, retryable: false }
+        Self { body, retryable: false, overtaken: false }
     }
 
     pub(crate) fn passing(body: ErrorBody) -> Self {
-        Self { body, retryable: true }
+        Self { body, retryable: true, overtaken: false }
     }
 }
 
 impl From<TableError> for StepError {
     fn from(error: TableError) -> Self {
+        if let TableError::Changed(id) = &error {
+            let body = ErrorBody::new(ErrorCode::Busy, format!("{id} was changed by another request meanwhile."));
+            return Self { body, retryable: true, overtaken: true };
+        }
         tracing::error!(error = telemetry::chain(&error), "the plugin registry failed");
         Self::passing(ErrorBody::new(
             ErrorCode::Internal,
@@ -56,7 +62,7 @@ impl From<EngineError> for StepError {
         } else {
             ErrorCode::EngineRefused
         };
-        Self { body: ErrorBody::new(code, sentence(&text)), retryable: error.is_retryable() }
+        Self { body: ErrorBody::new(code, sentence(&text)), retryable: error.is_retryable(), overtaken: false }
     }
 }
 
@@ -79,7 +85,7 @@ impl From<CallError> for StepError {
             CallError::Refused { source, .. } if !retryable => source.clone(),
             _ => ErrorBody::new(ErrorCode::DependencyUnavailable, sentence(&telemetry::chain(&error))),
         };
-        Self { body, retryable }
+        Self { body, retryable, overtaken: false }
     }
 }
 

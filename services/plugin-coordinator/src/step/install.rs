@@ -232,6 +232,7 @@ pub(super) async fn register(ctx: &Context, subject: Subject) -> Result<(), Step
         last_exit: None,
         failures: 0,
         retry_at: None,
+        revision: 0,
     };
     let names = admission::names(&parsed.manifest);
     let answer = answer(&record, true);

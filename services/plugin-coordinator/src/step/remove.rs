@@ -1,12 +1,9 @@
 //! Taking back what a plugin had: logins and tokens, image, data, topics, its place in the registry.
 
-use std::time::Duration;
-
 use envelope::payload::lifecycle::Removed;
-use envelope::payload::login::{DeprovisionRequest, Deprovisioned};
+use envelope::payload::login::DeprovisionRequest;
 use envelope::payload::token::RevokeRequest;
-use envelope::{Answer, ErrorBody, ErrorCode, Operation};
-use serde_json::Value;
+use envelope::{Answer, ErrorBody, ErrorCode};
 
 use super::{StepError, Subject, missing_subject};
 use crate::context::Context;
@@ -14,21 +11,14 @@ use crate::engine::Removal;
 use crate::operation::Work;
 use crate::record::Desired;
 
-const PEER: Duration = Duration::from_secs(10);
-
 /// Takes logins and tokens of past starts back, one after another.
 pub(super) async fn pay_owed(ctx: &Context, subject: Subject) -> Result<(), StepError> {
-    let (_, correlation_id) = subject.cause("");
-    let traceparent = subject.operation.as_ref().and_then(|o| o.traceparent.clone());
+    let thread = subject.thread();
     let mut record = subject.record.ok_or_else(missing_subject)?;
     let Some(start_id) = record.owed.first().copied() else { return Ok(()) };
     let plugin_id = record.id.clone();
-    let request = RevokeRequest { plugin_id: plugin_id.clone(), start_id };
-    let _: Value =
-        ctx.caller.call(Operation::Revoke, request, &correlation_id, traceparent.clone(), PEER).await?;
-    let request = DeprovisionRequest { plugin_id, start_id };
-    let _: Deprovisioned =
-        ctx.caller.call(Operation::Deprovision, request, &correlation_id, traceparent, PEER).await?;
+    ctx.peers.revoke(RevokeRequest { plugin_id: plugin_id.clone(), start_id }, &thread).await?;
+    ctx.peers.deprovision(DeprovisionRequest { plugin_id, start_id }, &thread).await?;
     record.owed.retain(|owed| *owed != start_id);
     Ok(ctx.registrations.advance(Some(&record), None).await?)
 }
@@ -59,7 +49,7 @@ pub(super) async fn uninstall(ctx: &Context, subject: Subject) -> Result<(), Ste
     let removed = Removed { plugin_id: record.id.clone(), image_removed, volumes_removed, volumes_kept };
     let answer = Answer::Success(serde_json::to_value(removed).expect("answers have string keys"));
     let operation = subject.operation.filter(|o| o.work == Work::Remove);
-    ctx.registrations.forget(&record.id, operation.as_ref().map(|o| (o, &answer))).await?;
+    ctx.registrations.forget(&record, operation.as_ref().map(|o| (o, &answer))).await?;
     ctx.health.forget(&record.id);
     ctx.reporter.forget(&record.id);
     if let Some(operation) = operation {

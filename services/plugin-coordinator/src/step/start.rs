@@ -1,20 +1,18 @@
 //! Starting: rights, login, token, container, process, first health.
 
-use std::time::Duration;
-
-use envelope::payload::login::{ProvisionRequest, ProvisionResponse};
+use envelope::payload::login::ProvisionRequest;
 use envelope::payload::spec::AclOutcome;
 use envelope::payload::state::Phase;
-use envelope::payload::token::{IssueRequest, IssueResponse};
-use envelope::{Answer, ErrorBody, ErrorCode, Operation, StartId, Timestamp};
+use envelope::payload::token::IssueRequest;
+use envelope::{Answer, ErrorBody, ErrorCode, StartId, Timestamp};
+use manifest::Manifest;
 
 use super::{StepError, Subject, missing_subject};
 use crate::context::Context;
 use crate::policy;
-use crate::record::{Start, StartProgress};
+use crate::record::{Record, Start, StartProgress};
 use crate::report;
 
-const PEER: Duration = Duration::from_secs(10);
 /// The permission that every plugin has.
 const READ: &str = "system:read";
 
@@ -47,8 +45,7 @@ pub(super) fn acl_refused(ctx: &Context, subject: &Subject) -> Result<(), StepEr
 /// Gets login and token, and makes the container with its configuration in it. Asked again after a crash,
 /// login, token and container are the same ones.
 pub(super) async fn prepare(ctx: &Context, subject: Subject) -> Result<(), StepError> {
-    let (_, correlation_id) = subject.cause("");
-    let traceparent = subject.operation.as_ref().and_then(|o| o.traceparent.clone());
+    let thread = subject.thread();
     let mut record = subject.record.ok_or_else(missing_subject)?;
     let manifest = record.manifest();
     let start = record.start.as_ref().map(|s| s.id).ok_or_else(missing_subject)?;
@@ -59,16 +56,8 @@ pub(super) async fn prepare(ctx: &Context, subject: Subject) -> Result<(), StepE
         uid: record.uid,
         generation: record.generation,
     };
-    let login: ProvisionResponse =
-        ctx.caller.call(Operation::Provision, request, &correlation_id, traceparent.clone(), PEER).await?;
-    let mut scope: Vec<String> = manifest.permissions.iter().map(ToString::to_string).collect();
-    if !scope.iter().any(|p| p == READ) {
-        scope.push(READ.to_owned());
-    }
-    let request =
-        IssueRequest { plugin_id: record.id.clone(), start_id: start, scope, digest: manifest.digest() };
-    let _: IssueResponse =
-        ctx.caller.call(Operation::Issue, request, &correlation_id, traceparent, PEER).await?;
+    let login = ctx.peers.provision(request, &thread).await?;
+    ctx.peers.issue(token_request(&record, &manifest, start), &thread).await?;
 
     for network in ctx.policy.networks(&manifest) {
         if network.internal {
@@ -103,6 +92,24 @@ pub(super) async fn prepare(ctx: &Context, subject: Subject) -> Result<(), StepE
         start.progress = StartProgress::Prepared;
     }
     Ok(ctx.registrations.advance(Some(&record), None).await?)
+}
+
+/// What a start's token says.
+fn token_request(record: &Record, manifest: &Manifest, start: StartId) -> IssueRequest {
+    let mut scope: Vec<String> = manifest.permissions.iter().map(ToString::to_string).collect();
+    if !scope.iter().any(|p| p == READ) {
+        scope.push(READ.to_owned());
+    }
+    IssueRequest { plugin_id: record.id.clone(), start_id: start, scope, digest: manifest.digest() }
+}
+
+/// Asks again for the token of a running plugin, which is the same one unless the security coordinator lost
+/// what it knew.
+pub(super) async fn confirm(ctx: &Context, subject: &Subject) -> Result<(), StepError> {
+    let record = subject.record.as_ref().ok_or_else(missing_subject)?;
+    let start = record.start.as_ref().ok_or_else(missing_subject)?;
+    let request = token_request(record, &record.manifest(), start.id);
+    Ok(ctx.peers.issue(request, &subject.thread()).await?)
 }
 
 /// Starts the process. Only health that arrives from now on makes it ready.

@@ -1,4 +1,4 @@
-//! Encryption of what is kept on disk: AES-256-GCM under the key file.
+//! Encryption of what a coordinator keeps on disk: AES-256-GCM under the key in a file of its own.
 
 use std::path::{Path, PathBuf};
 
@@ -13,15 +13,28 @@ const MOST_BYTES: u64 = 1024;
 
 /// Why there is no key to encrypt with.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum KeyFileError {
+pub enum KeyFileError {
+    /// The file cannot be read.
     #[error("cannot read the key file {}: {source}; check that it exists and is this user's to read", path.display())]
-    Read { path: PathBuf, source: std::io::Error },
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// It holds no key.
     #[error(
         "the key file {} holds {bytes} bytes; it must hold 32 random bytes, raw or as base64. Make one with \
          `head -c 32 /dev/urandom`, or restore the one that was here",
         path.display()
     )]
-    Form { path: PathBuf, bytes: u64 },
+    Form {
+        /// The file.
+        path: PathBuf,
+        /// How many bytes it holds.
+        bytes: u64,
+    },
+    /// The cryptographic library does not work.
     #[error("the cryptographic library refused AES-256-GCM")]
     Refused,
 }
@@ -29,22 +42,25 @@ pub(crate) enum KeyFileError {
 /// What was sealed does not open: another key file, or damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it was sealed with another key file, or is damaged")]
-pub(crate) struct DoesNotOpen;
+pub struct DoesNotOpen;
 
 /// The cryptographic library or the machine's random source failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the cryptographic library refused to encrypt; check the machine's random source")]
-pub(crate) struct SealError;
+pub struct SealError;
 
 /// Encrypts and decrypts with the key of one file.
 #[derive(Debug)]
-pub(crate) struct Seal {
+pub struct Seal {
     key: RandomizedNonceKey,
 }
 
 impl Seal {
     /// Reads the key file.
-    pub(crate) fn read(path: &Path) -> Result<Self, KeyFileError> {
+    ///
+    /// # Errors
+    /// It cannot be read or holds no key.
+    pub fn read(path: &Path) -> Result<Self, KeyFileError> {
         let read = |source| KeyFileError::Read { path: path.to_owned(), source };
         let bytes = std::fs::metadata(path).map_err(read)?.len();
         let form = |bytes| KeyFileError::Form { path: path.to_owned(), bytes };
@@ -62,7 +78,10 @@ impl Seal {
     }
 
     /// Encrypts `secret`. `name` says what it is; it is not kept, and opening needs the same.
-    pub(crate) fn seal(&self, name: &str, secret: &[u8]) -> Result<Vec<u8>, SealError> {
+    ///
+    /// # Errors
+    /// The machine's random source failed.
+    pub fn seal(&self, name: &str, secret: &[u8]) -> Result<Vec<u8>, SealError> {
         // With room for the tag, so that growing leaves no copy of the secret behind.
         let mut sealed = Vec::with_capacity(secret.len() + AES_256_GCM.tag_len());
         sealed.extend_from_slice(secret);
@@ -74,7 +93,10 @@ impl Seal {
     }
 
     /// Decrypts what [`seal`](Self::seal) made under the same `name`.
-    pub(crate) fn open(&self, name: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, DoesNotOpen> {
+    ///
+    /// # Errors
+    /// It was sealed under another name or key, or is damaged.
+    pub fn open(&self, name: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, DoesNotOpen> {
         let (nonce, sealed) = sealed.split_at_checked(NONCE_LEN).ok_or(DoesNotOpen)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| DoesNotOpen)?;
         let mut secret = Zeroizing::new(sealed.to_vec());
