@@ -228,3 +228,6 @@ fn waiting(step: Step, id: &PluginId) -> ErrorBody {
         format!("{id} waited for too long at the step {}: {whom}. See `bigskies status`.", step.name()),
     )
 }
+
+#[cfg(test)]
+mod tests;
