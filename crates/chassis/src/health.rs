@@ -126,7 +126,7 @@ impl HealthBoard {
                 tracing::warn!(%error, file = %file.display(), "cannot write the health file");
             }
             if told.as_ref() != Some(&health.message) {
-                tracing::info!(status = health.status.as_str(), message = health.message, "health");
+                tracing::info!(status = health.status.as_str(), reason = health.message, "health");
                 told = Some(health.message.clone());
             }
             self.publish(&publisher, health);

@@ -343,7 +343,7 @@ fn log(span: &Span, result: &Result<Reply, ErrorBody>) {
     match result {
         Ok(Reply::Now(_)) => tracing::info!("answered"),
         Ok(Reply::Later) => tracing::info!("accepted"),
-        Err(error) => tracing::warn!(code = error.code.as_str(), message = error.message, "refused"),
+        Err(error) => tracing::warn!(code = error.code.as_str(), reason = error.message, "refused"),
     }
 }
 

@@ -56,7 +56,7 @@ impl Worker {
 
     /// One pass.
     pub(crate) async fn pass(&mut self) -> Next {
-        let span = tracing::info_span!("reconcile.pass", plugin_id = %self.id, correlation_id = tracing::field::Empty);
+        let span = tracing::info_span!("reconcile.pass", plugin_id = %self.id, correlation_id = tracing::field::Empty, trace_id = tracing::field::Empty);
         match self.try_pass().instrument(span).await {
             Ok(next) => next,
             Err(error) if error.overtaken => Next::Again,

@@ -9,7 +9,7 @@ use tests::source::forbids_unsafe;
 /// The crates from the lowest layer to the highest. One may depend on those below its own layer.
 const LAYERS: [&[&str]; 6] = [
     &["envelope"],
-    &["manifest", "token", "bus", "store", "telemetry"],
+    &["manifest", "token", "bus", "seal", "store", "telemetry"],
     &["acl"],
     &["chassis"],
     &["plugin-coordinator", "message-coordinator", "security-coordinator", "bigskies", "bigskies-init"],

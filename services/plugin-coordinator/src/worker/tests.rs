@@ -1,6 +1,8 @@
 //! Whole lives of a plugin on an engine, a registry and peers in memory, with the real database: what is left,
 //! and what was answered, whatever fails on the way.
 
+#![expect(clippy::panic, reason = "a test fails by panicking, and says why")]
+
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
