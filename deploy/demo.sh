@@ -5,6 +5,7 @@
 # health and token, shows that the broker refuses what it was not granted, stops it and removes it.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/health.sh"
 
 PLUGIN=hello-rust
 SOURCE=$ROOT/plugins/examples/$PLUGIN
@@ -12,8 +13,6 @@ REGISTRY=127.0.0.1:${BIGSKIES_REGISTRY_PORT:-5000}
 IMAGE=$REGISTRY/$PLUGIN:1.0.0
 LOGIN=${BIGSKIES_OPERATOR_DIR:-$ROOT/.bigskies}/operator.env
 STAGE=$CACHE/demo
-
-compose() { "$ROOT/deploy/compose.sh" --profile tools --profile registry "$@"; }
 
 step=0
 title() {
@@ -48,7 +47,7 @@ bigskies() {
 
 check_up() {
   [ -r "$LOGIN" ] || fail "there is no $LOGIN: bring the framework up first, with: make up"
-  bigskies --quiet status >/dev/null || fail "the framework does not answer: make up brings it up (and tells what is wrong)"
+  all_healthy || fail "not every coordinator is healthy; make up tells which, and why"
 }
 
 start_registry() {

@@ -5,6 +5,7 @@
 # `make up`. The engine keeps running.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/health.sh"
 
 purge=
 for argument in "$@"; do
@@ -14,7 +15,6 @@ for argument in "$@"; do
   esac
 done
 
-compose() { "$ROOT/deploy/compose.sh" --profile tools --profile registry "$@"; }
 # each COMMAND...: runs it with the words of its input; without any, not at all.
 each() { xargs --no-run-if-empty "$@"; }
 

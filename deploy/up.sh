@@ -3,39 +3,34 @@
 # changes nothing. BIGSKIES_BUILD=0 takes the images that are there instead of building them.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/health.sh"
 
-COORDINATORS='plugin-coordinator security-coordinator message-coordinator'
 PATIENCE=${BIGSKIES_UP_SECONDS:-120}
 PORT=${BIGSKIES_MQTT_PORT:-1883}
 
-compose() { "$ROOT/deploy/compose.sh" "$@"; }
-
-# health_of SERVICE: what the coordinator says of itself now (docker asks it the same, but not as often): healthy
-# only when it works with the broker and the other two. Its container's state when that does not run.
-health_of() {
-  local container state
-  container=$(compose ps --all --quiet "$1" 2>/dev/null)
-  state=$(docker inspect --format '{{.State.Status}}' "$container" 2>/dev/null) || state='not created'
-  if [ "$state" = running ]; then docker exec "$container" "/$1" health 2>&1 | head -1 || true; else echo "$state"; fi
+# gives_up: a coordinator that ends again and again (bad configuration, say) will not get healthy by waiting.
+gives_up() {
+  local service state
+  for service in $COORDINATORS; do
+    state=$(docker inspect --format '{{.State.Restarting}} {{.RestartCount}}' "$(container_of "$service")" 2>/dev/null) || continue
+    case $state in "true "[0-4]) ;; true*) return 0 ;; esac
+  done
+  return 1
 }
-
-all_healthy() {
-  local service
-  for service in $COORDINATORS; do [ "$(health_of "$service")" = healthy ] || return 1; done
-}
+settled() { all_healthy || gives_up; }
 
 explain() {
   local service health
   for service in $COORDINATORS; do
     health=$(health_of "$service")
     note "  $service: $health"
-    if [ "$health" != healthy ]; then docker logs --tail 15 "$(compose ps --all --quiet "$service")" 2>&1 | sed 's/^/    /' >&2; fi
+    if [ "$health" != healthy ]; then docker logs --tail 15 "$(container_of "$service")" 2>&1 | sed 's/^/    /' >&2; fi
   done
-  fail "not every coordinator was healthy within $PATIENCE s; follow them with: deploy/compose.sh logs --follow"
+  fail "not every coordinator is healthy; follow them with: deploy/compose.sh logs --follow"
 }
 
 start() {
-  compose up --detach --no-build --quiet-pull >"$CACHE/up.log" 2>&1 && return
+  "$ROOT/deploy/compose.sh" up --detach --no-build --quiet-pull >"$CACHE/up.log" 2>&1 && return
   cat "$CACHE/up.log" >&2
   if grep -q 'port is already allocated\|address already in use' "$CACHE/up.log"; then
     fail "port $PORT on 127.0.0.1 is taken: choose another with BIGSKIES_MQTT_PORT=... make up"
@@ -64,5 +59,6 @@ mkdir -p "$CACHE"
 "$ROOT/deploy/engine.sh" start
 [ "${BIGSKIES_BUILD:-1}" = 0 ] || "$ROOT/deploy/build-images.sh"
 start
-wait_for "$PATIENCE" all_healthy || explain
+wait_for "$PATIENCE" settled || true
+all_healthy || explain
 tell

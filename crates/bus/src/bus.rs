@@ -68,7 +68,7 @@ impl Bus {
         let (commands, receiver) = mpsc::channel(64);
         let publish_deadline = config.publish_deadline;
 
-        let subscriptions = Subscriptions::new(Arc::clone(&shared), receiver);
+        let subscriptions = Subscriptions::new(Arc::clone(&shared), receiver, config.tell_retained);
         let connection = Connection::new(config, Arc::clone(&shared));
         let tasks = [
             tokio::spawn(connection.run(events)).abort_handle(),

@@ -44,6 +44,9 @@ pub struct Config {
     pub inbox_capacity: usize,
     /// How long a publish waits for the connection and its acknowledgement.
     pub publish_deadline: Duration,
+    /// Whether [`crate::Delivery::retain`] also tells of messages that are published now, and that their
+    /// publisher wants kept (MQTT 5, 3.8.3.1: Retain As Published).
+    pub tell_retained: bool,
 }
 
 impl Config {
@@ -63,6 +66,7 @@ impl Config {
             receive_maximum: 64,
             inbox_capacity: 1024,
             publish_deadline: Duration::from_secs(10),
+            tell_retained: false,
         }
     }
 
@@ -78,6 +82,13 @@ impl Config {
     #[must_use]
     pub const fn durable(mut self, expiry: Duration) -> Self {
         self.session = Session::Durable { expiry };
+        self
+    }
+
+    /// Also tells of a message that is published now that its publisher wants it kept.
+    #[must_use]
+    pub const fn tell_retained(mut self) -> Self {
+        self.tell_retained = true;
         self
     }
 

@@ -20,7 +20,7 @@ pub struct Delivery {
     /// The lower of the publisher's and the subscription's quality of service.
     pub qos: Qos,
     /// The broker had kept the message when we subscribed; false for what is published now, even
-    /// when it is retained for others.
+    /// when it is retained for others, unless [`crate::Config::tell_retained`] asks for that.
     pub retain: bool,
     /// The broker may have delivered this message before (MQTT 5, 3.3.1.1).
     pub dup: bool,

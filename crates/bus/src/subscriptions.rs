@@ -52,10 +52,11 @@ pub(crate) struct Subscriptions {
     calls: BTreeMap<u64, Call>,
     waiting: Vec<(String, u64)>,
     next_call: u64,
+    tell_retained: bool,
 }
 
 impl Subscriptions {
-    pub(crate) fn new(shared: Arc<Shared>, commands: mpsc::Receiver<Command>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, commands: mpsc::Receiver<Command>, tell_retained: bool) -> Self {
         let state = shared.state.subscribe();
         Self {
             shared,
@@ -66,6 +67,7 @@ impl Subscriptions {
             calls: BTreeMap::new(),
             waiting: Vec::new(),
             next_call: 0,
+            tell_retained,
         }
     }
 
@@ -139,8 +141,9 @@ impl Subscriptions {
 
     async fn subscribe(&mut self, filters: Vec<String>, epoch: u64, session: u64) {
         let client = self.shared.client();
-        let inputs =
-            filters.iter().map(|filter| SubscribeFilterInput::new(filter.as_str(), QoS::AtLeastOnce));
+        let inputs = filters.iter().map(|filter| {
+            SubscribeFilterInput::new(filter.as_str(), QoS::AtLeastOnce).preserve_retain(self.tell_retained)
+        });
         let answer = match client.subscribe_many_tracked(inputs).await {
             Ok(notice) => notice.wait_async().await.map_err(|e| e.to_string()),
             Err(error) => Err(error.to_string()),

@@ -23,8 +23,6 @@ pub use tokio_util::sync::CancellationToken as Shutdown;
 pub trait Service: Sized + Send + Sync + 'static {
     /// Which one.
     const COORDINATOR: Coordinator;
-    /// Whom it needs beside the broker; its health says when they are away.
-    const DEPENDS_ON: &'static [Coordinator];
     /// Its own section of the configuration.
     type Settings: Section;
 

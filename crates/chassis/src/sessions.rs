@@ -59,6 +59,8 @@ pub(crate) fn requests(coordinator: Coordinator, login: &BrokerLogin, identity: 
     let config = login
         .session(identity.client_id(coordinator, "requests"))
         .durable(REQUESTS_KEPT)
+        // A retained request is none, also when it arrives as it is published.
+        .tell_retained()
         .last_will(last_will(coordinator, topic::coordinator::health(coordinator)));
     Bus::connect(config)
 }

@@ -39,8 +39,9 @@ pub(crate) fn filters(own: Coordinator) -> Vec<String> {
 
 impl<S: Service> Watch<S> {
     pub(crate) async fn work(self, mut inbox: Inbox, shutdown: Shutdown) {
+        // Each says in its health when one of the others is away.
         let mut heard: Vec<(Coordinator, Option<Instant>)> =
-            S::DEPENDS_ON.iter().map(|c| (*c, None)).collect();
+            Coordinator::ALL.into_iter().filter(|c| *c != S::COORDINATOR).map(|c| (c, None)).collect();
         let mut check = tokio::time::interval(Duration::from_secs(5));
         for (coordinator, _) in &heard {
             self.dependency(*coordinator, Condition::Degraded("has not been heard of yet".into()));

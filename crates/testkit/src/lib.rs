@@ -19,4 +19,5 @@ pub use client::{Client, ClientOptions, Message, Publish, Refusal, Version};
 pub use engine::engine;
 pub use eventually::eventually;
 pub use identities::Identities;
-pub use registry::Registry;
+pub use process::free_port;
+pub use registry::{Registry, htpasswd};

@@ -111,7 +111,12 @@ impl Drop for Process {
 
 /// A port of the loopback that nothing listens on now. Another program may take it before we do:
 /// who starts something there must be ready to try another one.
-pub(crate) fn free_port() -> u16 {
+///
+/// # Panics
+///
+/// When there is none.
+#[must_use]
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port on loopback");
     listener.local_addr().expect("a bound socket has an address").port()
 }

@@ -77,10 +77,7 @@ impl Registry {
         );
         if let Some((user, password)) = login {
             let file = path.join("htpasswd");
-            let hash = bcrypt::hash(password, BCRYPT_COST).map_err(|e| e.to_string())?;
-            // The registry knows the name of the algorithm's revision that htpasswd writes.
-            let hash = hash.replacen("$2b$", "$2y$", 1);
-            fs::write(&file, format!("{user}:{hash}\n")).map_err(|e| e.to_string())?;
+            fs::write(&file, htpasswd(user, password)).map_err(|e| e.to_string())?;
             configuration += &format!("auth: {{htpasswd: {{realm: testkit, path: {}}}}}\n", file.display());
         }
         let file = path.join("registry.yml");
@@ -90,4 +87,16 @@ impl Registry {
         let process = Process::start(command, &path.join("registry.log"), port)?;
         Ok(Self { process, port, _folder: folder })
     }
+}
+
+/// The file by which a registry knows one user and their password.
+///
+/// # Panics
+///
+/// When there is no randomness.
+#[must_use]
+pub fn htpasswd(user: &str, password: &str) -> String {
+    let hash = bcrypt::hash(password, BCRYPT_COST).expect("a short password and a low cost can be hashed");
+    // The registry knows the name of the algorithm's revision that htpasswd writes.
+    format!("{user}:{}\n", hash.replacen("$2b$", "$2y$", 1))
 }

@@ -24,8 +24,8 @@ use crate::desired::{Desired, Verdict, judge, judge_one, username};
 use crate::logins::{Login, LoginStore, Logins};
 use crate::reconcile::{Adopted, Plan, plan};
 use crate::report::{Cause, Report};
-use seal::Seal;
 use crate::specs::{SpecStore, Specs};
+use seal::Seal;
 
 pub(crate) use provision::ProvisionError;
 

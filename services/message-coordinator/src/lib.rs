@@ -6,7 +6,6 @@
 
 mod settings;
 
-
 pub mod logins;
 pub mod specs;
 

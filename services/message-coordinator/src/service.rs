@@ -16,8 +16,8 @@ use crate::handler;
 use crate::inbox::{Heard, Inbox, decode};
 use crate::keeper::{Keeper, PassError};
 use crate::report::{Cause, Report};
-use seal::Seal;
 use crate::settings::Settings;
+use seal::Seal;
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
@@ -36,7 +36,6 @@ pub struct MessageCoordinator {
 #[async_trait]
 impl Service for MessageCoordinator {
     const COORDINATOR: Coordinator = Coordinator::Message;
-    const DEPENDS_ON: &'static [Coordinator] = &[];
     type Settings = Settings;
 
     fn migrations() -> &'static Migrator {

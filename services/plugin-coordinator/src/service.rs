@@ -35,7 +35,6 @@ pub struct PluginCoordinator {
 #[async_trait]
 impl Service for PluginCoordinator {
     const COORDINATOR: Coordinator = Coordinator::Plugin;
-    const DEPENDS_ON: &'static [Coordinator] = &[Coordinator::Message, Coordinator::Security];
     type Settings = Settings;
 
     fn migrations() -> &'static Migrator {

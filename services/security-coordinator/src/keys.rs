@@ -11,8 +11,8 @@ use envelope::payload::token::{Claims, Jwks, KeyState, Token};
 use sqlx::{SqliteConnection, SqlitePool};
 use token::{KeyError, SignError, SigningKey};
 
-use seal::{DoesNotOpen, KeyFileError, Seal, SealError};
 use crate::settings::Settings;
+use seal::{DoesNotOpen, KeyFileError, Seal, SealError};
 
 /// Why there are no keys to sign with.
 #[derive(Debug, thiserror::Error)]

@@ -41,7 +41,6 @@ impl SecurityCoordinator {
 #[async_trait]
 impl Service for SecurityCoordinator {
     const COORDINATOR: Coordinator = Coordinator::Security;
-    const DEPENDS_ON: &'static [Coordinator] = &[];
     type Settings = Settings;
 
     fn migrations() -> &'static Migrator {

@@ -204,6 +204,18 @@ async fn a_message_counts_as_retained_only_when_the_broker_had_kept_it() {
 }
 
 #[tokio::test]
+async fn a_bus_that_asks_for_it_is_told_of_what_is_retained_now() {
+    let broker = Broker::start().await;
+    let (bus, mut inbox) = connect(config(&broker, "a").tell_retained()).await;
+    subscribe(&bus, "a/#").await;
+    for retained in [true, false] {
+        let sent = Outgoing::new("a/kept", "1");
+        bus.publish(if retained { sent.retained() } else { sent }).await.expect("published");
+        assert_eq!(message(&mut inbox).await.retain, retained);
+    }
+}
+
+#[tokio::test]
 async fn a_client_of_mqtt_3_is_heard_and_hears() {
     let broker = Broker::start().await;
     let (bus, mut inbox) = connect(config(&broker, "a")).await;

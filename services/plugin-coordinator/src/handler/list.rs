@@ -3,7 +3,7 @@
 use chassis::Reply;
 use envelope::payload::lifecycle::ListResponse;
 
-use super::{Refusal};
+use super::Refusal;
 use crate::context::Context;
 use crate::report;
 

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use chassis::{Permit, Reply, Request};
+use envelope::Operation;
 use envelope::payload::lifecycle::RemoveRequest;
 use envelope::payload::state::Phase;
-use envelope::Operation;
 
 use super::{InTheWay, Refusal, give_way, in_the_way, installed};
 use crate::context::Context;

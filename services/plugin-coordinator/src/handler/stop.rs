@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use chassis::{Permit, Reply, Request};
+use envelope::Operation;
 use envelope::payload::lifecycle::PluginRequest;
 use envelope::payload::state::Phase;
-use envelope::Operation;
 
 use super::{InTheWay, Refusal, being_removed, give_way, in_the_way, installed};
 use crate::context::Context;

@@ -43,7 +43,8 @@ impl StepError {
 impl From<TableError> for StepError {
     fn from(error: TableError) -> Self {
         if let TableError::Changed(id) = &error {
-            let body = ErrorBody::new(ErrorCode::Busy, format!("{id} was changed by another request meanwhile."));
+            let body =
+                ErrorBody::new(ErrorCode::Busy, format!("{id} was changed by another request meanwhile."));
             return Self { body, retryable: true, overtaken: true };
         }
         tracing::error!(error = telemetry::chain(&error), "the plugin registry failed");
@@ -62,7 +63,11 @@ impl From<EngineError> for StepError {
         } else {
             ErrorCode::EngineRefused
         };
-        Self { body: ErrorBody::new(code, sentence(&text)), retryable: error.is_retryable(), overtaken: false }
+        Self {
+            body: ErrorBody::new(code, sentence(&text)),
+            retryable: error.is_retryable(),
+            overtaken: false,
+        }
     }
 }
 

@@ -12,16 +12,14 @@ use envelope::payload::login::{DeprovisionRequest, ProvisionRequest, ProvisionRe
 use envelope::payload::spec::{AclOutcome, AclStatus, Presence};
 use envelope::payload::state::Phase;
 use envelope::payload::token::{IssueRequest, RevokeRequest};
-use envelope::{
-    Answer, Coordinator, Envelope, ErrorCode, MessageType, Operation, OperationId, StartId,
-};
+use envelope::{Answer, Coordinator, Envelope, ErrorCode, MessageType, Operation, OperationId, StartId};
 use serde_json::{Value, json};
 use store::{Received, Store};
 
 use super::*;
 use crate::context::Acls;
 use crate::engine::fake::{FakeEngine, FakeImage};
-use crate::engine::{EngineError, Engine as _, Verb};
+use crate::engine::{Engine as _, EngineError, Verb};
 use crate::health::HealthReports;
 use crate::operation::{Install, Running, Work};
 use crate::peers::{Peers, Thread};
@@ -368,8 +366,7 @@ async fn a_life_ends_the_same_when_any_call_of_the_engine_fails_once_or_its_answ
         Verb::UsedPorts,
     ];
     for verb in verbs {
-        let away =
-            || EngineError::Unreachable { doing: verb, on: "focuser".into(), source: "test".into() };
+        let away = || EngineError::Unreachable { doing: verb, on: "focuser".into(), source: "test".into() };
         let stage = Stage::new().await;
         stage.engine.fail_next(verb, away());
         whole_life(&stage).await;
