@@ -14,3 +14,5 @@ pub mod topics;
 pub mod graph;
 
 pub mod source;
+
+pub mod stack;

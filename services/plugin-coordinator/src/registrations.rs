@@ -149,17 +149,18 @@ impl Registrations {
         Ok(())
     }
 
-    /// Records how far a plugin and an operation have come, in one transaction.
+    /// Records how far a plugin and an operation have come, in one transaction. The record has the new
+    /// revision then, so that it can be written again.
     ///
     /// # Errors
     /// The database failed.
     pub async fn advance(
         &self,
-        record: Option<&Record>,
+        mut record: Option<&mut Record>,
         operation: Option<&Running>,
     ) -> Result<(), TableError> {
         let mut tx = self.store.pool().begin_with("BEGIN IMMEDIATE").await?;
-        if let Some(record) = record {
+        if let Some(record) = &record {
             save(&mut tx, record).await?;
         }
         if let Some(operation) = operation {
@@ -170,6 +171,9 @@ impl Registrations {
                 .await?;
         }
         tx.commit().await?;
+        if let Some(record) = &mut record {
+            record.revision += 1;
+        }
         Ok(())
     }
 

@@ -161,7 +161,7 @@ async fn fail_start(ctx: &Context, subject: Subject, body: ErrorBody) -> Result<
             ctx.registrations.finish(Some(&record), operation, &answer).await?;
             ctx.reporter.outcome(operation, &answer);
         }
-        None => ctx.registrations.advance(Some(&record), None).await?,
+        None => ctx.registrations.advance(Some(&mut record), None).await?,
     }
     Ok(())
 }

@@ -20,7 +20,7 @@ pub(super) async fn pay_owed(ctx: &Context, subject: Subject) -> Result<(), Step
     ctx.peers.revoke(RevokeRequest { plugin_id: plugin_id.clone(), start_id }, &thread).await?;
     ctx.peers.deprovision(DeprovisionRequest { plugin_id, start_id }, &thread).await?;
     record.owed.retain(|owed| *owed != start_id);
-    Ok(ctx.registrations.advance(Some(&record), None).await?)
+    Ok(ctx.registrations.advance(Some(&mut record), None).await?)
 }
 
 /// Removes what is left, and forgets the plugin. Its rights and logins are gone already.

@@ -23,7 +23,7 @@ pub(super) async fn begin(ctx: &Context, subject: Subject) -> Result<(), StepErr
     record.start = Some(Start { id: StartId::new(), progress: StartProgress::Begun, started_at: None });
     record.retry_at = None;
     record.enter(Phase::Starting, None, &cause, &correlation_id);
-    Ok(ctx.registrations.advance(Some(&record), None).await?)
+    Ok(ctx.registrations.advance(Some(&mut record), None).await?)
 }
 
 /// The message coordinator said that these rights are never given.
@@ -91,7 +91,7 @@ pub(super) async fn prepare(ctx: &Context, subject: Subject) -> Result<(), StepE
     if let Some(start) = &mut record.start {
         start.progress = StartProgress::Prepared;
     }
-    Ok(ctx.registrations.advance(Some(&record), None).await?)
+    Ok(ctx.registrations.advance(Some(&mut record), None).await?)
 }
 
 /// What a start's token says.
@@ -118,7 +118,7 @@ pub(super) async fn start_process(ctx: &Context, subject: Subject) -> Result<(),
     let mut record = subject.record.ok_or_else(missing_subject)?;
     if record.standing.phase != Phase::Starting {
         record.enter(Phase::Starting, None, &cause, &correlation_id);
-        ctx.registrations.advance(Some(&record), None).await?;
+        ctx.registrations.advance(Some(&mut record), None).await?;
     }
     ctx.health.starts(&record.id);
     ctx.engine.start(&ctx.policy.container_name(&record.id)).await?;
@@ -127,7 +127,7 @@ pub(super) async fn start_process(ctx: &Context, subject: Subject) -> Result<(),
         start.started_at = Some(Timestamp::now());
     }
     record.retry_at = None;
-    Ok(ctx.registrations.advance(Some(&record), None).await?)
+    Ok(ctx.registrations.advance(Some(&mut record), None).await?)
 }
 
 /// It reported health: it runs, and whoever asked is told.
@@ -141,7 +141,7 @@ pub(super) async fn mark_ready(ctx: &Context, subject: Subject) -> Result<(), St
     record.retry_at = None;
     record.enter(Phase::Running, None, &cause, &correlation_id);
     let Some(operation) = subject.operation else {
-        return Ok(ctx.registrations.advance(Some(&record), None).await?);
+        return Ok(ctx.registrations.advance(Some(&mut record), None).await?);
     };
     let health = ctx.health.now(&record.id, None);
     let state = report::state(&record, &record.manifest(), &ctx.settings.node, None, &health);

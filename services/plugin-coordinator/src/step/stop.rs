@@ -97,7 +97,7 @@ pub(super) async fn remove_container(ctx: &Context, subject: Subject) -> Result<
     let manifest = record.manifest();
     collect(ctx, &mut record, &manifest, true).await?;
     record.drop_start();
-    Ok(ctx.registrations.advance(Some(&record), None).await?)
+    Ok(ctx.registrations.advance(Some(&mut record), None).await?)
 }
 
 /// It is stopped, and whoever asked is told.
@@ -108,7 +108,7 @@ pub(super) async fn mark_stopped(ctx: &Context, subject: Subject) -> Result<(), 
     record.failures = 0;
     record.retry_at = None;
     let Some(operation) = subject.operation.filter(|o| o.work == Work::Stop) else {
-        return Ok(ctx.registrations.advance(Some(&record), None).await?);
+        return Ok(ctx.registrations.advance(Some(&mut record), None).await?);
     };
     let health = ctx.health.now(&record.id, None);
     let state = report::state(&record, &record.manifest(), &ctx.settings.node, None, &health);
@@ -130,7 +130,7 @@ pub(super) async fn pause(ctx: &Context, subject: Subject) -> Result<(), StepErr
         start.started_at = None;
     }
     operation.work = Work::Restart { stopped: true };
-    Ok(ctx.registrations.advance(Some(&record), Some(&operation)).await?)
+    Ok(ctx.registrations.advance(Some(&mut record), Some(&operation)).await?)
 }
 
 /// Its process ended although it should run: noted, and started again after a pause, with the same login.
@@ -157,7 +157,7 @@ pub(super) async fn lost(ctx: &Context, subject: Subject) -> Result<(), StepErro
     let message = format!("The container of {} was removed by somebody else; a new one is made.", record.id);
     ctx.reporter.notice(EventKind::Drift, &record.id, message, "the container is gone");
     record.drop_start();
-    Ok(ctx.registrations.advance(Some(&record), None).await?)
+    Ok(ctx.registrations.advance(Some(&mut record), None).await?)
 }
 
 /// A container in the plugin's place that is not of its current start.

@@ -425,13 +425,24 @@ async fn a_stop_needs_no_other_coordinator_and_what_is_owed_is_paid_later() {
 }
 
 #[tokio::test]
+async fn a_step_that_writes_twice_is_not_overtaken_by_itself() {
+    let stage = Stage::new().await;
+    stage.install().await;
+    let mut record = stage.record().await.expect("installed");
+    for _ in 0..2 {
+        stage.ctx.registrations.advance(Some(&mut record), None).await.expect("nobody else wrote");
+    }
+    assert_eq!(stage.record().await, Some(record));
+}
+
+#[tokio::test]
 async fn a_worker_does_not_undo_what_a_handler_recorded_meanwhile() {
     let stage = Stage::new().await;
     stage.install().await;
-    let read_before = stage.record().await.expect("installed");
+    let mut read_before = stage.record().await.expect("installed");
     let gone = Desired::Absent { remove_volumes: false };
     stage.ask("remove", Work::Remove, Some(gone), Duration::from_secs(600)).await;
-    let late = stage.ctx.registrations.advance(Some(&read_before), None).await;
+    let late = stage.ctx.registrations.advance(Some(&mut read_before), None).await;
     assert!(matches!(late, Err(crate::registrations::TableError::Changed(_))));
     stage.settle().await;
     stage.succeeds("remove").await;

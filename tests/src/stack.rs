@@ -1,0 +1,168 @@
+//! The whole framework for one run of tests: brought up through the project's own files, beside whatever else
+//! runs on this machine, and taken down with everything that came of it.
+//!
+//! What a test needs and cannot get fails it and says what to run.
+#![expect(clippy::panic, reason = "a test fails by panicking, and says why")]
+
+mod bring_up;
+pub mod command;
+pub mod engine;
+pub mod images;
+pub mod listener;
+pub mod operator;
+mod sweep;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use envelope::{Coordinator, PluginId};
+use tempfile::TempDir;
+use testkit::{Client, ClientOptions, Version, eventually};
+
+use crate::stack::command::Run;
+
+/// The version that the framework's images are tagged with.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// User and password of the registry that wants a login.
+pub const REGISTRY_LOGIN: (&str, &str) = ("observer", "p+w/d~ä?");
+
+/// How long coordinators may take to be healthy, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// The services of the compose file that are coordinators, with whom they are.
+pub const COORDINATORS: [(&str, Coordinator); 3] = [
+    ("plugin-coordinator", Coordinator::Plugin),
+    ("security-coordinator", Coordinator::Security),
+    ("message-coordinator", Coordinator::Message),
+];
+
+/// A running framework. [`Stack::clear`] ends it.
+pub struct Stack {
+    /// What all its names begin with.
+    pub project: String,
+    /// The id that its plugins' containers are labelled with.
+    pub installation: String,
+    /// Where the broker listens on this machine.
+    pub mqtt_port: u16,
+    /// Login and password of the operator.
+    pub operator: (String, String),
+    environment: BTreeMap<String, String>,
+    registry_port: u16,
+    login_registry_port: u16,
+    folder: TempDir,
+}
+
+impl Stack {
+    /// Brings the framework up and waits until all coordinators are healthy. What earlier runs left behind
+    /// because they were killed is swept away first.
+    ///
+    /// # Errors
+    /// Something is missing, and the error says what to run; or it did not come up. Nothing is left then.
+    pub async fn up() -> Result<Self> {
+        bring_up::up().await
+    }
+
+    /// Ends everything that belongs to the framework of this process: services, plugins, data, networks, images.
+    ///
+    /// # Errors
+    /// Something could not be removed.
+    pub async fn clear() -> Result<()> {
+        bring_up::clear().await
+    }
+
+    /// `docker compose` for this framework.
+    pub fn compose<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Run {
+        bring_up::compose(&self.environment, arguments)
+    }
+
+    /// The temporary folder of this run.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The folder in which the plugin coordinator looks for logins of registries.
+    pub fn registry_logins(&self) -> std::path::PathBuf {
+        self.folder.path().join("operator/registry")
+    }
+
+    /// The registry without a login, as images on it begin.
+    pub fn registry(&self) -> String {
+        format!("127.0.0.1:{}", self.registry_port)
+    }
+
+    /// The registry that wants [`REGISTRY_LOGIN`].
+    pub fn login_registry(&self) -> String {
+        format!("127.0.0.1:{}", self.login_registry_port)
+    }
+
+    /// The name of a service's container.
+    pub fn container(&self, service: &str) -> String {
+        format!("{}-{service}-1", self.project)
+    }
+
+    /// A client of its broker, to be connected with a login.
+    pub fn client(&self, version: Version) -> ClientOptions {
+        let id = format!("test-{}", uuid::Uuid::new_v4().simple());
+        Client::at(self.mqtt_port, id).version(version)
+    }
+
+    /// A client with the operator's login.
+    ///
+    /// # Errors
+    /// The broker refuses it.
+    pub async fn operator_client(&self, version: Version) -> Result<Client> {
+        let (user, password) = &self.operator;
+        let connected = self.client(version).login(user, password).connect().await;
+        connected.context("the operator cannot connect to the broker")
+    }
+
+    /// The container of a plugin, as `docker inspect` shows it, if there is one.
+    ///
+    /// # Errors
+    /// The engine cannot be asked.
+    pub async fn plugin_container(&self, id: &PluginId) -> Result<Option<serde_json::Value>> {
+        let found = engine::containers(&[
+            format!("label=org.bigskies.installation={}", self.installation),
+            format!("label=org.bigskies.plugin_id={id}"),
+        ])
+        .await?;
+        anyhow::ensure!(found.len() < 2, "{id} has more than one container: {found:?}");
+        match found.first() {
+            Some(container) => engine::inspect(container).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Waits until each of these coordinators says itself that it is healthy.
+    ///
+    /// # Panics
+    /// One is not healthy in time: with what they said last.
+    pub async fn healthy(&self) {
+        eventually(PATIENCE, || async {
+            for (service, _) in COORDINATORS {
+                let said = self.health_of(service).await;
+                if said != "healthy" {
+                    return Err(format!("{service}: {said}\n{}", self.log_tail(service).await));
+                }
+            }
+            Ok(())
+        })
+        .await;
+    }
+
+    /// What a coordinator's `health` command says.
+    pub async fn health_of(&self, service: &str) -> String {
+        let (container, program) = (self.container(service), format!("/{service}"));
+        let asked = Run::docker(["exec", &container, &program, "health"]).output().await;
+        asked.map_or_else(|error| error.to_string(), |output| output.text.trim().to_owned())
+    }
+
+    /// The last lines of a service's log.
+    pub async fn log_tail(&self, service: &str) -> String {
+        let run = Run::docker(["logs", "--tail", "15", &self.container(service)]).output().await;
+        run.map_or_else(|error| error.to_string(), |output| output.text)
+    }
+}

@@ -1,0 +1,37 @@
+//! The whole framework on real parts: a broker, an engine, registries, and plugins that know the SDK document
+//! alone. One framework is brought up for all tests, and taken down whatever becomes of them.
+
+mod e2e {
+    pub mod runner;
+    pub mod world;
+
+    mod alone;
+    mod errors;
+    mod go_sample;
+    mod hello;
+    mod isolation;
+    mod outages;
+    mod phases;
+    mod raw;
+    mod repeats;
+    mod sdk_manifest;
+
+    /// All tests: those that can run beside each other first.
+    pub fn cases() -> Vec<runner::Case> {
+        let mut cases = go_sample::cases();
+        cases.extend(sdk_manifest::cases());
+        cases.extend(hello::cases());
+        cases.extend(raw::cases());
+        cases.extend(errors::cases());
+        cases.extend(phases::cases());
+        cases.extend(repeats::cases());
+        cases.extend(isolation::cases());
+        cases.extend(alone::cases());
+        cases.extend(outages::cases());
+        cases
+    }
+}
+
+fn main() -> std::process::ExitCode {
+    e2e::runner::main(e2e::cases())
+}
