@@ -10,6 +10,8 @@ set -uo pipefail
 
 # Longer than all tests together ever take; a test that hangs must not hang the run.
 PATIENCE=${BIGSKIES_TEST_SECONDS:-3000}
+# Images and what the tests build are of one profile, and the limits of size and memory hold for releases.
+export BIGSKIES_PROFILE=${BIGSKIES_PROFILE:-release}
 
 mkdir -p "$CACHE"
 log=$CACHE/test.log

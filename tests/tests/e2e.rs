@@ -1,5 +1,6 @@
 //! The whole framework on real parts: a broker, an engine, registries, and plugins that know the SDK document
 //! alone. One framework is brought up for all tests, and taken down whatever becomes of them.
+#![expect(clippy::panic, reason = "a test fails by panicking, and says why")]
 
 mod e2e {
     pub mod runner;

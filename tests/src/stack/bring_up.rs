@@ -42,7 +42,7 @@ pub(super) async fn up() -> Result<Stack> {
     for _ in 0..ATTEMPTS {
         let project = own_project();
         let ports = (free_port(), free_port(), free_port());
-        let folder = TempDir::with_prefix("bigskies-test-")?;
+        let folder = TempDir::with_prefix(format!("{project}-"))?;
         let environment = environment(&project, folder.path(), ports);
         match start(&project, &environment, folder, ports).await {
             Ok(stack) => return Ok(stack),

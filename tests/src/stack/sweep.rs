@@ -64,7 +64,20 @@ pub(super) async fn project(project: &str) -> Result<()> {
         remove("volume", &["volume", "ls", "--quiet"], filter).await?;
     }
     remove_named(project).await?;
-    remove_images(project).await
+    remove_images(project).await?;
+    remove_folders(project)
+}
+
+/// The temporary folder of a run that could not remove it itself.
+fn remove_folders(project: &str) -> Result<()> {
+    for entry in fs::read_dir(std::env::temp_dir())? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(&format!("{project}-")) {
+            let path = entry.path();
+            fs::remove_dir_all(&path).with_context(|| format!("{} could not be removed", path.display()))?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes every container of the project and of its plugins, and returns the installations these belong to.
