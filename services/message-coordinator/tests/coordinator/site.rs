@@ -23,6 +23,8 @@ use testkit::{Broker, Client, Version, eventually};
 use tokio::task::JoinHandle;
 
 pub const SOON: Duration = Duration::from_secs(20);
+/// The broker's reason code for a message that nobody is subscribed to (MQTT 5.0 section 3.4.2.1).
+const NOBODY: u8 = 0x10;
 
 pub fn id(text: &str) -> PluginId {
     PluginId::parse(text).expect("an id")
@@ -289,7 +291,16 @@ impl Plugins {
             .correlated(&correlation)
             .encode();
         let topic = RequestTopic::new(Principal::Coordinator(Coordinator::Plugin), operation);
-        self.client.publish(&topic.to_string(), request, 1, false).await.expect("published");
+        // After a restart the coordinator's requests can be subscribed later than its acknowledgements are out;
+        // whoever calls asks again then.
+        eventually(SOON, || async {
+            match self.client.publish(&topic.to_string(), request.clone(), 1, false).await {
+                Ok(NOBODY) => Err("nobody listens".to_owned()),
+                Ok(_) => Ok(()),
+                Err(refusal) => Err(format!("{refusal:?}")),
+            }
+        })
+        .await;
         loop {
             let message = self.client.recv(SOON).await.expect("an answer");
             if message.topic != topic.response() {
