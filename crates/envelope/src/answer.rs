@@ -148,8 +148,20 @@ codes! {
     ApprovalChanged = "approval_changed",
     /// The plugin is installed with another image.
     AlreadyInstalled = "already_installed",
-    /// The id, alias or client id belongs to another plugin.
+    /// The id, alias or client id belongs to another plugin, or the name to another account.
     NameTaken = "name_taken",
+    /// There is no such operator's account.
+    UnknownOperator = "unknown_operator",
+    /// It would leave no enabled admin, and so nobody who decides about accounts.
+    LastAdmin = "last_admin",
+    /// The plugin has no such grant.
+    UnknownGrant = "unknown_grant",
+    /// The plugin's configuration does not fit the schema in its manifest; every fault is in the details.
+    ConfigInvalid = "config_invalid",
+    /// The caller asks more often than is allowed.
+    TooManyRequests = "too_many_requests",
+    /// The disk has no room for it.
+    DiskFull = "disk_full",
     /// A host port is taken by another container or process.
     PortTaken = "port_taken",
     /// The registry has no such image.

@@ -18,5 +18,5 @@ pub use answer::{Answer, ErrorBody, ErrorCode};
 pub use id::{Generation, InstallUid, InstanceId, OperationId, OperatorName, PluginId, StartId};
 pub use message::{Envelope, MessageType};
 pub use operation::Operation;
-pub use principal::{Coordinator, Principal};
+pub use principal::{Coordinator, OperatorRole, Principal};
 pub use time::Timestamp;

@@ -6,11 +6,11 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::principal::Coordinator;
+use crate::principal::{Coordinator, OperatorRole};
 
 /// Something a coordinator does on request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Operation {
     /// Registers a plugin and pulls its image.
     Install,
@@ -28,10 +28,36 @@ pub enum Operation {
     Inspect,
     /// Tells the last lines that a plugin wrote.
     Logs,
+    /// Tells what a plugin may do beyond its own topics, and who approved it.
+    Grants,
+    /// Approves what an installed plugin asks for and was not granted, or was taken back.
+    Approve,
+    /// Takes one grant back from a plugin, and restarts or stops it when it runs.
+    RevokeGrant,
     /// Tells whether a plugin may publish or subscribe to a topic, and by which rule.
     Explain,
+    /// Tries at the broker that no plugin can reach what is not its own.
+    Proof,
+    /// Tells who is connected to the broker, from where, under which client ids.
+    Sessions,
+    /// Tells the operators' accounts.
+    Operators,
+    /// Makes an operator's account.
+    AddOperator,
+    /// Changes an operator's role or password, or disables or enables the account.
+    ChangeOperator,
+    /// Deletes an operator's account.
+    RemoveOperator,
     /// Tells the claims of a plugin's token, and whether a token is valid.
     Introspect,
+    /// Makes the next signing key the active one, and a new one the next.
+    Rotate,
+    /// Makes one token, or all tokens that a plugin has, invalid at once.
+    RevokeToken,
+    /// Puts a fresh token on the asking plugin's own token topic.
+    Token,
+    /// Tells who asked the coordinator for what, and what came of it. Each coordinator answers for itself.
+    Audit,
     /// Makes the broker login of one start of a plugin (between coordinators).
     Provision,
     /// Takes the broker login of one start away (between coordinators).
@@ -47,16 +73,23 @@ pub enum Operation {
 pub enum Callers {
     /// Operators, and plugins whose token carries this permission.
     People {
-        /// What a plugin's token must carry.
+        /// What a plugin's token must carry. Its verb says which operators may ask: see [`OperatorRole`].
         permission: &'static str,
     },
+    /// Operators on the topics of their own accounts alone: it must be known who asks.
+    Accounts {
+        /// Its verb says which operators may ask: see [`OperatorRole`].
+        permission: &'static str,
+    },
+    /// A plugin about itself. Its topic proves who it is; it needs no token, for it may have none left.
+    Itself,
     /// Exactly one coordinator, on the internal topics.
     Internal(Coordinator),
 }
 
 impl Operation {
     /// All operations.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 27] = [
         Self::Install,
         Self::Start,
         Self::Stop,
@@ -65,15 +98,28 @@ impl Operation {
         Self::List,
         Self::Inspect,
         Self::Logs,
+        Self::Grants,
+        Self::Approve,
+        Self::RevokeGrant,
         Self::Explain,
+        Self::Proof,
+        Self::Sessions,
+        Self::Operators,
+        Self::AddOperator,
+        Self::ChangeOperator,
+        Self::RemoveOperator,
         Self::Introspect,
+        Self::Rotate,
+        Self::RevokeToken,
+        Self::Token,
+        Self::Audit,
         Self::Provision,
         Self::Deprovision,
         Self::Issue,
         Self::Revoke,
     ];
 
-    /// As it is written in topics.
+    /// As it is written in topics. Among what passes between coordinators a name may stand a second time.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Install => "install",
@@ -84,16 +130,36 @@ impl Operation {
             Self::List => "list",
             Self::Inspect => "inspect",
             Self::Logs => "logs",
+            Self::Grants => "grants",
+            Self::Approve => "approve",
+            Self::RevokeGrant => "revoke-grant",
             Self::Explain => "explain",
+            Self::Proof => "proof",
+            Self::Sessions => "sessions",
+            Self::Operators => "operators",
+            Self::AddOperator => "add-operator",
+            Self::ChangeOperator => "change-operator",
+            Self::RemoveOperator => "remove-operator",
             Self::Introspect => "introspect",
+            Self::Rotate => "rotate",
+            Self::RevokeToken | Self::Revoke => "revoke",
+            Self::Token => "token",
+            Self::Audit => "audit",
             Self::Provision => "provision",
             Self::Deprovision => "deprovision",
             Self::Issue => "issue",
-            Self::Revoke => "revoke",
         }
     }
 
-    /// Who does it.
+    /// Its name where no other operation has the same: in schemas and documents.
+    pub fn unique_name(self) -> &'static str {
+        match self {
+            Self::RevokeToken => "revoke-token",
+            other => other.as_str(),
+        }
+    }
+
+    /// Who does it; of one that every coordinator does for itself, the first.
     pub fn coordinator(self) -> Coordinator {
         match self {
             Self::Install
@@ -103,10 +169,32 @@ impl Operation {
             | Self::Remove
             | Self::List
             | Self::Inspect
-            | Self::Logs => Coordinator::Plugin,
-            Self::Explain | Self::Provision | Self::Deprovision => Coordinator::Message,
-            Self::Introspect | Self::Issue | Self::Revoke => Coordinator::Security,
+            | Self::Logs
+            | Self::Grants
+            | Self::Approve
+            | Self::RevokeGrant
+            | Self::Audit => Coordinator::Plugin,
+            Self::Explain
+            | Self::Proof
+            | Self::Sessions
+            | Self::Operators
+            | Self::AddOperator
+            | Self::ChangeOperator
+            | Self::RemoveOperator
+            | Self::Provision
+            | Self::Deprovision => Coordinator::Message,
+            Self::Introspect
+            | Self::Rotate
+            | Self::RevokeToken
+            | Self::Token
+            | Self::Issue
+            | Self::Revoke => Coordinator::Security,
         }
+    }
+
+    /// Whether every coordinator does it for itself.
+    pub fn is_common(self) -> bool {
+        self == Self::Audit
     }
 
     /// Who may ask for it.
@@ -114,8 +202,20 @@ impl Operation {
         match self {
             Self::Install | Self::Remove => Callers::People { permission: "plugin:configure" },
             Self::Start | Self::Stop | Self::Restart => Callers::People { permission: "plugin:control" },
-            Self::List | Self::Inspect | Self::Explain => Callers::People { permission: "plugin:read" },
-            Self::Logs | Self::Introspect => Callers::People { permission: "system:read" },
+            Self::List | Self::Inspect | Self::Grants | Self::Explain => {
+                Callers::People { permission: "plugin:read" }
+            }
+            Self::Logs | Self::Sessions | Self::Introspect | Self::Audit => {
+                Callers::People { permission: "system:read" }
+            }
+            Self::Approve | Self::RevokeGrant => Callers::Accounts { permission: "plugin:configure" },
+            Self::Proof => Callers::People { permission: "system:control" },
+            Self::Operators => Callers::Accounts { permission: "user:read" },
+            Self::AddOperator | Self::ChangeOperator | Self::RemoveOperator => {
+                Callers::Accounts { permission: "user:configure" }
+            }
+            Self::Rotate | Self::RevokeToken => Callers::Accounts { permission: "system:configure" },
+            Self::Token => Callers::Itself,
             Self::Provision | Self::Deprovision | Self::Issue | Self::Revoke => {
                 Callers::Internal(Coordinator::Plugin)
             }
@@ -127,6 +227,22 @@ impl Operation {
         matches!(self.callers(), Callers::Internal(_))
     }
 
+    /// Whether operators may ask for it on the SDK's topics, where it is not known which of them asks.
+    pub fn is_raw(self) -> bool {
+        matches!(self.callers(), Callers::People { .. })
+    }
+
+    /// Whether an operator of this role may ask for it.
+    pub fn is_open_to(self, role: OperatorRole) -> bool {
+        match self.callers() {
+            Callers::People { permission } | Callers::Accounts { permission } => {
+                let verb = permission.rsplit(':').next().unwrap_or_default();
+                role.verbs().contains(&verb)
+            }
+            Callers::Itself | Callers::Internal(_) => false,
+        }
+    }
+
     /// The operation of `coordinator` that is written `name` in topics, among the internal ones or
     /// among the others.
     pub fn find(coordinator: Coordinator, name: &str, internal: bool) -> Option<Self> {
@@ -135,12 +251,38 @@ impl Operation {
 
     /// Everything that `coordinator` does.
     pub fn of(coordinator: Coordinator) -> impl Iterator<Item = Self> {
-        Self::ALL.into_iter().filter(move |o| o.coordinator() == coordinator)
+        Self::ALL.into_iter().filter(move |o| o.coordinator() == coordinator || o.is_common())
     }
 }
 
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_operator_may_ask_follows_from_the_verb() {
+        let open = |operation: Operation| OperatorRole::ALL.map(|role| operation.is_open_to(role));
+        assert_eq!(open(Operation::List), [true, true, true]);
+        assert_eq!(open(Operation::Start), [false, true, true]);
+        assert_eq!(open(Operation::Install), [false, false, true]);
+        assert_eq!(open(Operation::AddOperator), [false, false, true]);
+        assert_eq!(open(Operation::Token), [false; 3]);
+        assert_eq!(open(Operation::Provision), [false; 3]);
+    }
+
+    #[test]
+    fn no_two_operations_of_a_coordinator_have_one_name_for_the_same_callers() {
+        for c in Coordinator::ALL {
+            for operation in Operation::of(c) {
+                let found = Operation::find(c, operation.as_str(), operation.is_internal());
+                assert_eq!(found, Some(operation), "{c} {operation}");
+            }
+        }
     }
 }

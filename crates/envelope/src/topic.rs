@@ -23,7 +23,12 @@ pub struct RequestTopic {
 impl RequestTopic {
     /// The topic on which `caller` asks for `operation`.
     pub fn new(caller: Principal, operation: Operation) -> Self {
-        Self { caller, coordinator: operation.coordinator(), operation: operation.as_str().to_owned() }
+        Self::to(operation.coordinator(), caller, operation)
+    }
+
+    /// The topic on which `caller` asks `coordinator` for `operation`, which it does: see [`Operation::of`].
+    pub fn to(coordinator: Coordinator, caller: Principal, operation: Operation) -> Self {
+        Self { caller, coordinator, operation: operation.as_str().to_owned() }
     }
 
     /// Takes a topic apart; `None` when it is not a request topic.
@@ -51,6 +56,9 @@ impl RequestTopic {
     }
 
     /// The operation, when the coordinator has it among those that this caller can name.
+    ///
+    /// On the SDK's topics an operation that needs an account is known too, so that the caller can be told
+    /// why it is refused.
     pub fn known_operation(&self) -> Option<Operation> {
         let internal = matches!(self.caller, Principal::Coordinator(_));
         Operation::find(self.coordinator, &self.operation, internal)
@@ -106,11 +114,14 @@ impl std::fmt::Display for RequestTopic {
 /// ones are listed literally, because those levels carry other things too.
 pub fn request_filters(coordinator: Coordinator) -> Vec<String> {
     let mut filters: Vec<String> = Operation::of(coordinator)
-        .map(|o| match o.callers() {
-            Callers::Internal(caller) => RequestTopic::new(Principal::Coordinator(caller), o),
-            Callers::People { .. } => RequestTopic::new(Principal::Unnamed, o),
+        .filter_map(|o| {
+            let caller = match o.callers() {
+                Callers::Internal(caller) => Principal::Coordinator(caller),
+                Callers::People { .. } => Principal::Unnamed,
+                Callers::Accounts { .. } | Callers::Itself => return None,
+            };
+            Some(RequestTopic::to(coordinator, caller, o).to_string())
         })
-        .map(|t| t.to_string())
         .collect();
     filters.push(format!("{ROOT}/operator/+/request/{coordinator}/+"));
     filters.push(format!("{ROOT}/plugin/+/request/{coordinator}/+"));
@@ -418,6 +429,8 @@ mod tests {
             let callers = match operation.callers() {
                 Callers::Internal(c) => vec![Principal::Coordinator(c)],
                 Callers::People { .. } => vec![Principal::Unnamed, plugin.clone(), user.clone()],
+                Callers::Accounts { .. } => vec![user.clone()],
+                Callers::Itself => vec![plugin.clone()],
             };
             for caller in callers {
                 let topic = RequestTopic::new(caller, operation);

@@ -26,6 +26,24 @@ pub enum EventKind {
     Acl,
     /// A token was issued, refreshed or cleared.
     Token,
+    /// A signing key came into use or out of it.
+    Key,
+    /// A grant was approved or taken back.
+    Grant,
+    /// An operator's account was made, changed or deleted.
+    Account,
+    /// A login failed at the broker.
+    Login,
+    /// A plugin connected to the broker, or its connection ended.
+    Session,
+    /// A client id was taken over by another connection.
+    Takeover,
+    /// The ACLs were tried out at the broker.
+    Proof,
+    /// A plugin does not hear its control topics.
+    Deaf,
+    /// Somebody sends more than is taken.
+    Flood,
 }
 
 impl EventKind {
@@ -40,6 +58,15 @@ impl EventKind {
             Self::Drift => "drift",
             Self::Acl => "acl",
             Self::Token => "token",
+            Self::Key => "key",
+            Self::Grant => "grant",
+            Self::Account => "account",
+            Self::Login => "login",
+            Self::Session => "session",
+            Self::Takeover => "takeover",
+            Self::Proof => "proof",
+            Self::Deaf => "deaf",
+            Self::Flood => "flood",
         }
     }
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::id::{Generation, InstallUid, PluginId};
+use crate::payload::grant::{GrantStatus, SecurityRating};
 use crate::payload::state::PluginState;
 use crate::time::Timestamp;
 
@@ -137,6 +138,10 @@ pub struct Inspection {
     /// What is odd in the manifest and yet no fault.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// How far it has to be trusted with what it has.
+    pub rating: SecurityRating,
+    /// What it may do beyond its own topics.
+    pub grants: Vec<GrantStatus>,
 }
 
 /// A plugin's container.

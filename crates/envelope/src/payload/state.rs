@@ -93,6 +93,9 @@ pub struct PluginState {
     pub node: String,
     /// The version of what it should be.
     pub generation: Generation,
+    /// How far it has to be trusted with what it has, from 1, the most, to 6; see `SecurityRating`.
+    #[serde(default)]
+    pub rating: u8,
     /// Since when it is in this phase.
     pub since: Timestamp,
     /// What brought it there.

@@ -231,6 +231,67 @@ pub struct RevokeRequest {
     pub start_id: StartId,
 }
 
+/// The answer to `revoke` between coordinators.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SessionRevoked {
+    /// The start whose tokens are refused from now on.
+    pub start_id: StartId,
+}
+
+/// `rotate`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RotateRequest {}
+
+/// The answer to `rotate`: the signing keys after it, by their thumbprints (RFC 7638).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Rotated {
+    /// The key that signs from now on.
+    pub active: String,
+    /// The key that will sign after the next rotation.
+    pub next: String,
+    /// Keys that still verify what they signed.
+    pub retiring: Vec<String>,
+}
+
+/// `revoke`, asked by an operator: exactly one of the two is given.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RevokeTokenRequest {
+    /// The plugin whose tokens are all made invalid. It gets a new one only when it is started again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plugin_id: Option<PluginId>,
+    /// The one token that is made invalid: its `jti`. Its plugin gets another at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jti: Option<String>,
+}
+
+/// The answer to `revoke`, asked by an operator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TokensRevoked {
+    /// The plugin whose tokens they were.
+    pub plugin_id: PluginId,
+    /// The start whose tokens are all refused, when that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sid: Option<StartId>,
+    /// The token that is refused, when one was named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jti: Option<String>,
+}
+
+/// `token`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TokenRequest {}
+
+/// The answer to `token`. The token itself is on the plugin's token topic, and in no answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TokenRefreshed {
+    /// When it expires.
+    pub expires_at: Timestamp,
+    /// When the next one comes by itself.
+    pub refresh_at: Timestamp,
+    /// The key that signed it.
+    pub kid: String,
+}
+
 /// Asks what a token is worth (RFC 7662): the one given, or the one that a plugin has now.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct IntrospectRequest {
