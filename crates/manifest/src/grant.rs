@@ -1,13 +1,16 @@
 //! Grants: what a plugin asks for beyond its own namespace, for an operator to approve.
 
-use std::net::IpAddr;
+mod limit;
 
+use std::net::{IpAddr, SocketAddr};
+
+use envelope::payload::grant::{GrantEntry, Risk};
 use envelope::topic::{coordinator, plugin};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::device::DeviceAccess;
-use crate::docker::{Protocol, VolumeSource};
+use crate::device::{Device, DeviceAccess};
+use crate::docker::{Port, Protocol, Volume, VolumeSource};
 use crate::document::digest_of;
 use crate::fault::quoted;
 use crate::filter::TopicFilter;
@@ -15,18 +18,6 @@ use crate::manifest::Manifest;
 use crate::namespace::{Access, Namespace, Verdict};
 use crate::path::is_within;
 use crate::permission::{Permission, Resource, Verb};
-
-/// How much harm a grant can do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Risk {
-    /// It shows what is hardly secret.
-    Low,
-    /// It shows what is private, or opens a way in from outside.
-    Medium,
-    /// It moves hardware, changes the framework, or reaches the host.
-    High,
-}
 
 /// One thing that a plugin may do when an operator has approved it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -81,6 +72,44 @@ pub enum Grant {
 }
 
 impl Grant {
+    /// Names it within its plugin, in requests: see [`GrantEntry::key`]. It does not change while the manifest
+    /// asks for the same. What of the host stands at two places in the container has one key, because it is
+    /// one thing to give or to take back.
+    pub fn key(&self) -> String {
+        match self {
+            Self::Publish { topic } => format!("publish:{}", topic.as_str()),
+            Self::Subscribe { topic } => format!("subscribe:{}", topic.as_str()),
+            Self::Permission { permission } => format!("permission:{permission}"),
+            Self::Device { path, .. } => format!("device:{path}"),
+            Self::HostFolder { path, .. } => format!("folder:{path}"),
+            Self::Port { host_ip, host_port, protocol, .. } => {
+                format!("port:{}/{protocol}", SocketAddr::new(*host_ip, *host_port))
+            }
+            Self::RootUser => "root".to_owned(),
+        }
+    }
+
+    /// As operators see it.
+    pub fn entry(&self) -> GrantEntry {
+        GrantEntry {
+            key: self.key(),
+            sentence: self.sentence(),
+            risk: self.risk(),
+            grant: serde_json::to_value(self).expect("a grant has string keys"),
+        }
+    }
+
+    /// Whether its plugin cannot run as its manifest says without it. Without a topic or a permission a plugin
+    /// is refused what it tries, and a port that other machines must not reach leads from loopback.
+    pub fn is_needed_to_run(&self) -> bool {
+        match self {
+            Self::Device { .. } | Self::HostFolder { .. } | Self::RootUser => true,
+            Self::Publish { .. } | Self::Subscribe { .. } | Self::Permission { .. } | Self::Port { .. } => {
+                false
+            }
+        }
+    }
+
     /// What it means, in a sentence for an operator.
     pub fn sentence(&self) -> String {
         match self {
@@ -133,7 +162,7 @@ impl Grant {
             },
             Self::Device { path, container_path, access } => {
                 let (path, container_path) = (path.clone(), container_path.clone());
-                let device = crate::Device { path, container_path, access: *access };
+                let device = Device { path, container_path, access: *access };
                 if device.is_far_reaching() { Risk::High } else { Risk::Medium }
             }
             Self::HostFolder { path, read_only, .. } => {
@@ -163,30 +192,40 @@ impl Grant {
         grants.extend(subscribe.map(|topic| Self::Subscribe { topic: topic.clone() }));
         let permissions = manifest.permissions.iter().filter(|p| p.needs_approval());
         grants.extend(permissions.map(|permission| Self::Permission { permission: permission.clone() }));
-        grants.extend(manifest.devices.iter().map(|device| Self::Device {
-            path: device.path.clone(),
-            container_path: device.container_path.clone(),
-            access: device.access,
-        }));
-        grants.extend(manifest.docker.volumes.iter().filter_map(|volume| match &volume.source {
+        grants.extend(manifest.devices.iter().map(Self::device));
+        grants.extend(manifest.docker.volumes.iter().filter_map(Self::folder));
+        grants.extend(manifest.docker.ports.iter().filter_map(Self::port));
+        grants.extend(manifest.docker.user.filter(|user| user.is_root()).map(|_| Self::RootUser));
+        grants.sort_unstable();
+        grants.dedup();
+        grants
+    }
+
+    fn device(device: &Device) -> Self {
+        let Device { path, container_path, access } = device.clone();
+        Self::Device { path, container_path, access }
+    }
+
+    /// What a volume needs, when it is a folder of the host.
+    fn folder(volume: &Volume) -> Option<Self> {
+        match &volume.source {
             VolumeSource::HostFolder { path } => Some(Self::HostFolder {
                 path: path.clone(),
                 target: volume.target.clone(),
                 read_only: volume.read_only,
             }),
             VolumeSource::OwnFolder { .. } | VolumeSource::Named { .. } => None,
-        }));
-        let open = manifest.docker.ports.iter().filter(|port| !port.is_loopback());
-        grants.extend(open.map(|port| Self::Port {
+        }
+    }
+
+    /// What a port needs, when other machines can reach it.
+    fn port(port: &Port) -> Option<Self> {
+        (!port.is_loopback()).then(|| Self::Port {
             host_ip: port.host_address(),
             host_port: port.host_port,
             container_port: port.container_port,
             protocol: port.protocol,
-        }));
-        grants.extend(manifest.docker.user.filter(|user| user.is_root()).map(|_| Self::RootUser));
-        grants.sort_unstable();
-        grants.dedup();
-        grants
+        })
     }
 }
 
@@ -222,7 +261,7 @@ fn permission_sentence(permission: &Permission) -> String {
     format!("May {can} ({permission}).")
 }
 
-fn reaches_control(topic: &TopicFilter) -> bool {
+pub(crate) fn reaches_control(topic: &TopicFilter) -> bool {
     own_filter(&plugin::all_control()).overlaps(topic)
 }
 
@@ -244,7 +283,7 @@ fn subscribe_risk(topic: &TopicFilter) -> Risk {
     }
 }
 
-fn is_sensitive(path: &str) -> bool {
+pub(crate) fn is_sensitive(path: &str) -> bool {
     // Reading these gives away the host's keys and passwords.
     let harmless = ["/etc/localtime", "/etc/timezone"];
     let folders = ["/etc", "/root", "/home", "/boot", "/var/log", "/var/backups", "/var/spool"];
@@ -252,6 +291,6 @@ fn is_sensitive(path: &str) -> bool {
         && folders.iter().any(|folder| is_within(path, folder) || is_within(folder, path))
 }
 
-fn own_filter(text: &str) -> TopicFilter {
+pub(crate) fn own_filter(text: &str) -> TopicFilter {
     TopicFilter::parse(text).expect("the framework's own topics are filters")
 }

@@ -10,6 +10,7 @@ mod document;
 mod fault;
 mod read;
 
+mod config_schema;
 mod device;
 mod docker;
 mod names;
@@ -21,23 +22,28 @@ mod resources;
 mod manifest;
 
 mod grant;
+pub mod rating;
+
 mod schema;
 
+pub use config_schema::{ConfigFault, MAX_CONFIG_BYTES};
 pub use device::{Device, DeviceAccess};
 pub use docker::{
     CONFIG_VARIABLE, Docker, NETWORK, OWN_VARIABLES, PLUGIN_FOLDERS, Port, Protocol, User, Volume,
     VolumeSource,
 };
 pub use document::{MAX_BYTES, MAX_DEPTH};
+pub use envelope::payload::grant::Risk;
 pub use fault::{Fault, Faults, MAX_LISTED, Warning};
 pub use filter::{FilterError, TopicError, TopicFilter, TopicName};
-pub use grant::{Grant, Risk, approval_digest};
+pub use grant::{Grant, approval_digest};
 pub use manifest::{
     Capabilities, Dependencies, HealthCheck, Manifest, Mqtt, Parsed, Topics, UiElement, parse, parse_value,
 };
 pub use names::{RESERVED_NAMES, dns_name, is_reserved_name};
 pub use namespace::{Access, Namespace, Never, Verdict};
 pub use permission::{Permission, PermissionError, Resource, Verb};
+pub use rating::rating;
 pub use resources::Resources;
 pub use schema::schema;
 pub use semver::Version;

@@ -13,6 +13,7 @@ use semver::Version;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
+use crate::config_schema;
 use crate::device::Device;
 use crate::docker::Docker;
 use crate::document;
@@ -92,7 +93,8 @@ pub struct Manifest {
     /// How long it may take to stop, in seconds; 30 when absent.
     #[schemars(range(min = 1, max = 600))]
     pub stop_timeout_seconds: Option<u32>,
-    /// The JSON Schema of its configuration.
+    /// The JSON Schema of its configuration. References lead to other places of the same schema, patterns have
+    /// neither look-around nor back-references, and `format` is a remark.
     pub config_schema: Option<Map<String, Value>>,
     /// The document, as it was read.
     #[schemars(skip)]
@@ -216,7 +218,11 @@ impl Manifest {
 pub fn parse(bytes: &[u8], framework: &Version) -> Result<Parsed, Faults> {
     let mut found = Findings::default();
     match document::decode(bytes, &mut found) {
-        Some(document) => read(document, Some(framework), found),
+        Some(document) => {
+            // Here alone: it takes time, and what is read again was read before.
+            config_schema::check_compiles(&document, &mut found);
+            read(document, Some(framework), found)
+        }
         None => Err(found.faults()),
     }
 }

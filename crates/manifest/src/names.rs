@@ -11,7 +11,7 @@ const MAX_LABEL: usize = 63;
 
 /// Names that engines, resolvers and the framework's own deployment answer to. Beside them nobody may have
 /// `bigskies-…` and the name of a coordinator.
-pub const RESERVED_NAMES: [&str; 23] = [
+pub const RESERVED_NAMES: [&str; 24] = [
     "mqtt-broker",
     "broker",
     "mosquitto",
@@ -20,6 +20,7 @@ pub const RESERVED_NAMES: [&str; 23] = [
     "localdomain",
     "bigskies",
     "init",
+    "rotate",
     "tools",
     "cli",
     "operator",

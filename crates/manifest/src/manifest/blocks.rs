@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use semver::Version;
 use serde::Serialize;
 
+use super::topics::unusable;
 use crate::fault::{Findings, quoted};
 use crate::filter::{TopicFilter, TopicName};
 use crate::read::Node;
@@ -127,6 +128,10 @@ fn health_topic(node: &Node<'_>, id: &PluginId, found: &mut Findings) -> Option<
             return None;
         }
     };
+    if let Some((reason, fix)) = unusable(text) {
+        found.fault(&node.at, format!("{} {reason}", quoted(text)), fix);
+        return None;
+    }
     let Some(owner) = plugin::owner(text).filter(|_| topic.levels().nth(3).is_some()) else {
         let reason = format!("{} is not a topic below that of a plugin", quoted(text));
         found.fault(&node.at, reason, fix);

@@ -2,10 +2,11 @@
 
 use envelope::PluginId;
 use semver::Version;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::Manifest;
 use super::blocks::{Capabilities, Dependencies, HealthCheck, Mqtt, UiElement, is_web, version};
+use crate::config_schema;
 use crate::device;
 use crate::docker::{Docker, forbidden};
 use crate::fault::{Findings, Pointer, quoted};
@@ -67,7 +68,7 @@ fn parts(document: &Value, framework: Option<&Version>, found: &mut Findings) ->
         devices: block(&mut object, "devices", found, device::read),
         start_timeout_seconds: seconds(&mut object, "start_timeout_seconds", 3600, found),
         stop_timeout_seconds: seconds(&mut object, "stop_timeout_seconds", 600, found),
-        config_schema: object.get("config_schema").and_then(|n| n.object(found)).map(|o| o.map.clone()),
+        config_schema: object.get("config_schema").and_then(|n| config_schema(&n, found)),
         health_check,
         id: judged,
         name: name.unwrap_or_default(),
@@ -146,6 +147,12 @@ fn homepage(object: &mut Object<'_>, found: &mut Findings) -> Option<String> {
 fn seconds(object: &mut Object<'_>, key: &'static str, max: u64, found: &mut Findings) -> Option<u32> {
     let seconds = object.get(key)?.whole(found, 1..=max)?;
     u32::try_from(seconds).ok()
+}
+
+fn config_schema(node: &Node<'_>, found: &mut Findings) -> Option<Map<String, Value>> {
+    let object = node.object(found)?;
+    config_schema::check_bounds(object.map, &node.at, found);
+    Some(object.map.clone())
 }
 
 fn permissions(node: &Node<'_>, found: &mut Findings) -> Vec<Permission> {

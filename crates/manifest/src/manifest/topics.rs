@@ -10,6 +10,8 @@ use crate::namespace::{Access, Namespace, Never, Verdict};
 use crate::read::{Node, is_hidden};
 
 const MAX_TOPICS: usize = 256;
+/// Most bytes of one; every rule of the broker's is compared with every message.
+const MAX_BYTES: usize = 512;
 /// Most levels of a topic that the broker takes.
 const MAX_LEVELS: usize = 200;
 const MAX_CLIENT_ID: usize = 128;
@@ -60,12 +62,8 @@ fn filters(
                 continue;
             }
         };
-        if text.chars().any(is_hidden) {
-            let reason = format!("{} contains characters that cannot be seen", quoted(text));
-            found.fault(&item.at, reason, "leave them out");
-        } else if filter.levels().count() > MAX_LEVELS {
-            let reason = format!("{} has more than {MAX_LEVELS} levels", quoted(text));
-            found.fault(&item.at, reason, "use fewer levels; brokers refuse more");
+        if let Some((reason, fix)) = unusable(text) {
+            found.fault(&item.at, format!("{} {reason}", quoted(text)), fix);
         } else if let Verdict::Never(never) = namespace.judge(access, &filter) {
             let reason = format!("{} {never}; this is never granted", quoted(text));
             found.fault(&item.at, reason, fix(never, access, id));
@@ -74,6 +72,26 @@ fn filters(
         }
     }
     filters
+}
+
+/// Why a topic or filter that MQTT allows is not taken, and what to do about it. What the broker's roles cannot
+/// hold is told here, when the plugin is installed, and not when it starts.
+pub(super) fn unusable(text: &str) -> Option<(String, &'static str)> {
+    if text.chars().any(is_hidden) {
+        return Some(("contains characters that cannot be seen".to_owned(), "leave them out"));
+    }
+    if text.split('/').count() > MAX_LEVELS {
+        return Some((format!("has more than {MAX_LEVELS} levels"), "use fewer levels; brokers refuse more"));
+    }
+    if text.len() > MAX_BYTES {
+        return Some((format!("has more than {MAX_BYTES} bytes"), "shorten it"));
+    }
+    // Some brokers put a client's own id and login in the place of these, so that a client could choose.
+    if text.contains("%c") || text.contains("%u") {
+        let reason = "contains \"%c\" or \"%u\", which stand for whatever name a client gives itself";
+        return Some((reason.to_owned(), "write the name itself"));
+    }
+    None
 }
 
 fn fix(never: Never, access: Access, id: &PluginId) -> String {

@@ -125,6 +125,21 @@ fn permissions_devices_resources_and_elements_are_checked() {
             "/mqtt/topics_subscribe/0",
             "more than 200 levels",
         ),
+        (
+            json!({"mqtt": {"topics_subscribe": ["x".repeat(513)]}}),
+            "/mqtt/topics_subscribe/0",
+            "more than 512 bytes",
+        ),
+        (
+            json!({"mqtt": {"topics_publish": ["weather/%c"]}}),
+            "/mqtt/topics_publish/0",
+            "whatever name a client",
+        ),
+        (
+            json!({"health_check": {"topic": "bigskies/plugin/focuser/%u/health"}}),
+            "/health_check/topic",
+            "whatever name a client",
+        ),
         (json!({"mqtt": {"client_id": ""}}), "/mqtt/client_id", "cannot be a client id"),
         (json!({"mqtt": {"client_id": "v (p2, c1, k60, u'x')"}}), "/mqtt/client_id", "cannot be"),
         (json!({"mqtt": {"client_id": "Coordinator.plugin"}}), "/mqtt/client_id", "of the framework"),

@@ -6,10 +6,13 @@ mod samples;
 
 mod filter_algebra;
 
+mod config;
 mod container_faults;
 mod faults;
 mod grants;
+mod limits;
 mod never_granted;
+mod rating;
 mod reading;
 
 mod schema;
