@@ -7,7 +7,7 @@ mod coordinator;
 mod operator;
 
 use envelope::principal::{coordinator_login, operator_login};
-use envelope::{Coordinator, OperatorName};
+use envelope::{Coordinator, OperatorName, OperatorRole};
 
 use crate::dynsec::{Client, DefaultAccess, Document, Role, RoleRef};
 use crate::guard;
@@ -31,29 +31,48 @@ pub fn first_operator() -> OperatorName {
     OperatorName::parse("operator").expect("it is of the allowed characters")
 }
 
-/// Every role: one per coordinator, that of operators, the first operator's own, and the guard of plugins.
-pub fn roles() -> Vec<Role> {
+/// What the first operator may do at first: somebody must decide who else has an account.
+pub const FIRST_OPERATORS_ROLE: OperatorRole = OperatorRole::Admin;
+
+/// The roles that are the same in every installation: one per coordinator, one per role of operators, and the
+/// guard of plugins.
+pub fn shared_roles() -> Vec<Role> {
     let mut roles: Vec<Role> = Coordinator::ALL.into_iter().map(coordinator_role).collect();
-    roles.extend([operator_role(), personal_role(&first_operator()), guard::role()]);
+    roles.extend(OperatorRole::ALL.map(operator_role));
+    roles.push(guard::role());
     roles
 }
 
-/// Every login.
-pub fn logins() -> Vec<Login> {
-    let mut logins: Vec<Login> = Coordinator::ALL
+/// Every role of the seed: the shared ones, and the first operator's own.
+pub fn roles() -> Vec<Role> {
+    let mut roles = shared_roles();
+    roles.push(personal_role(&first_operator(), FIRST_OPERATORS_ROLE));
+    roles
+}
+
+/// The logins of the coordinators.
+pub fn coordinators_logins() -> Vec<Login> {
+    Coordinator::ALL
         .into_iter()
-        .map(|c| Login {
-            username: coordinator_login(c),
-            roles: vec![RoleRef::new(coordinator_role(c).rolename, priority::FIXED)],
-        })
-        .collect();
-    logins.push(operators_login(&first_operator()));
+        .map(|c| Login { username: coordinator_login(c), roles: coordinators_roles(c) })
+        .collect()
+}
+
+/// The roles of a coordinator's login, whichever of its two names that has.
+pub fn coordinators_roles(c: Coordinator) -> Vec<RoleRef> {
+    vec![RoleRef::new(coordinator_role(c).rolename, priority::FIXED)]
+}
+
+/// Every login of the seed: the coordinators', and the first operator's.
+pub fn logins() -> Vec<Login> {
+    let mut logins = coordinators_logins();
+    logins.push(operators_login(&first_operator(), FIRST_OPERATORS_ROLE));
     logins
 }
 
-/// The login of an operator.
-pub fn operators_login(name: &OperatorName) -> Login {
-    let roles = [operator_role(), personal_role(name)];
+/// The login of an operator: the role that it shares with all of its kind, and its own.
+pub fn operators_login(name: &OperatorName, role: OperatorRole) -> Login {
+    let roles = [operator_role(role), personal_role(name, role)];
     Login {
         username: operator_login(name),
         roles: roles.map(|role| RoleRef::new(role.rolename, priority::FIXED)).into(),
@@ -120,8 +139,17 @@ mod tests {
     }
 
     #[test]
+    fn an_installation_begins_with_one_operator_who_may_make_others() {
+        let operators: Vec<Login> =
+            logins().into_iter().filter(|login| login.username.starts_with("operator.")).collect();
+        assert_eq!(operators, [operators_login(&first_operator(), OperatorRole::Admin)]);
+    }
+
+    #[test]
     fn no_role_lists_a_rule_twice() {
-        for role in roles() {
+        let name = first_operator();
+        let personal = OperatorRole::ALL.map(|role| personal_role(&name, role));
+        for role in shared_roles().into_iter().chain(personal) {
             let mut rules: Vec<_> = role.acls.iter().map(|a| (a.acltype, &a.topic)).collect();
             rules.sort();
             let all = rules.len();

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use aws_lc_rs::digest;
-use envelope::PluginId;
+use envelope::{OperatorName, PluginId};
 
 use crate::dynsec::{Acl, AclType, Role};
 
@@ -45,6 +45,11 @@ pub fn guard_name(acls: &[Acl]) -> String {
 pub fn plugin_of(rolename: &str) -> Option<PluginId> {
     let (id, _) = rolename.strip_prefix("plugin.")?.split_once(':')?;
     PluginId::parse(id).ok()
+}
+
+/// The operator's account whose own role it is, by its name.
+pub fn operator_of(rolename: &str) -> Option<OperatorName> {
+    OperatorName::parse(rolename.strip_prefix("operator.")?).ok()
 }
 
 /// Whether a name is one of the guard's.

@@ -1,9 +1,8 @@
 //! What has arrived and is not read yet, bounded.
 //!
 //! The task of the connection only ever puts in and never waits. When the inbox is full, a clean
-//! session drops its oldest message, and a durable one the newcomer, which it leaves
-//! unacknowledged. The latter happens to QoS 0 messages only: the broker holds QoS 1 messages back
-//! at the receive maximum, which always fits.
+//! session drops its oldest message, and a durable one a newcomer of QoS 0. What waits for our
+//! acknowledgement is always taken: the broker sends at most the receive maximum of it.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -123,7 +122,7 @@ impl Queue {
         if items.messages >= self.capacity {
             if self.drop_oldest {
                 lost = items.remove_oldest_message();
-            } else {
+            } else if !delivery.awaits_ack() {
                 drop(items);
                 self.count_dropped(&delivery);
                 return;
@@ -197,6 +196,8 @@ mod tests {
     use rumqttc::{Publish, QoS};
 
     use super::*;
+    use crate::config::Config;
+    use crate::shared::{Limits, Shared};
 
     fn message(topic: &str) -> Delivery {
         Delivery::from_packet(Publish::new(topic, QoS::AtMostOnce, "", None), None)
@@ -224,12 +225,17 @@ mod tests {
     }
 
     #[test]
-    fn a_full_durable_inbox_drops_the_newcomer() {
+    fn a_full_durable_inbox_drops_the_newcomer_unless_it_is_to_be_acknowledged() {
         let queue = Queue::new(2, false);
         for topic in ["a", "b", "c"] {
             queue.message(message(topic));
         }
-        assert_eq!(unread(&queue), ["a", "b"]);
+        let (client, _events) = Config::new("localhost", 1883, "c").build();
+        let limits = Limits { max_packet_size: 1024, retain: true };
+        let shared = Arc::new(Shared::new(client, Arc::new(Queue::new(1, false)), limits));
+        let owed = Publish::new("d", QoS::AtLeastOnce, "", None);
+        queue.message(Delivery::from_packet(owed, Some((shared, 1))));
+        assert_eq!(unread(&queue), ["a", "b", "d"]);
         assert_eq!(queue.dropped(), 1);
     }
 

@@ -49,32 +49,25 @@ pub struct DoesNotOpen;
 #[error("the cryptographic library refused to encrypt; check the machine's random source")]
 pub struct SealError;
 
-/// Encrypts and decrypts with the key of one file.
+/// Encrypts and decrypts with the key of one file. While keys are renewed, the one before is kept beside it, in
+/// a file whose name ends in `.previous`: what was sealed with it opens still, and [`Seal::renew`] seals it anew.
 #[derive(Debug)]
 pub struct Seal {
     key: RandomizedNonceKey,
+    previous: Option<RandomizedNonceKey>,
 }
 
 impl Seal {
-    /// Reads the key file.
+    /// Reads the key file, and the one before if it is kept.
     ///
     /// # Errors
-    /// It cannot be read or holds no key.
+    /// One of the two cannot be read or holds no key.
     pub fn read(path: &Path) -> Result<Self, KeyFileError> {
-        let read = |source| KeyFileError::Read { path: path.to_owned(), source };
-        let bytes = std::fs::metadata(path).map_err(read)?.len();
-        let form = |bytes| KeyFileError::Form { path: path.to_owned(), bytes };
-        if bytes > MOST_BYTES {
-            return Err(form(bytes));
-        }
-        let content = Zeroizing::new(std::fs::read(path).map_err(read)?);
-        let key = key(&content).ok_or_else(|| form(content.len() as u64))?;
-        Self::new(&key)
-    }
-
-    fn new(key: &[u8]) -> Result<Self, KeyFileError> {
-        let key = RandomizedNonceKey::new(&AES_256_GCM, key).map_err(|_| KeyFileError::Refused)?;
-        Ok(Self { key })
+        let mut previous = path.as_os_str().to_owned();
+        previous.push(".previous");
+        let previous = Path::new(&previous);
+        let previous = if previous.exists() { Some(read(previous)?) } else { None };
+        Ok(Self { key: read(path)?, previous })
     }
 
     /// Encrypts `secret`. `name` says what it is; it is not kept, and opening needs the same.
@@ -97,17 +90,45 @@ impl Seal {
     /// # Errors
     /// It was sealed under another name or key, or is damaged.
     pub fn open(&self, name: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, DoesNotOpen> {
-        let (nonce, sealed) = sealed.split_at_checked(NONCE_LEN).ok_or(DoesNotOpen)?;
-        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| DoesNotOpen)?;
-        let mut secret = Zeroizing::new(sealed.to_vec());
-        let length = self
-            .key
-            .open_in_place(nonce, Aad::from(name.as_bytes()), &mut secret)
-            .map_err(|_| DoesNotOpen)?
-            .len();
-        secret.truncate(length);
-        Ok(secret)
+        open(&self.key, name, sealed)
+            .or_else(|error| self.previous.as_ref().map_or(Err(error), |key| open(key, name, sealed)))
     }
+
+    /// What was sealed with the key before, sealed with the present one; `None` when it is already, or does not
+    /// open at all.
+    ///
+    /// # Errors
+    /// The machine's random source failed.
+    pub fn renew(&self, name: &str, sealed: &[u8]) -> Result<Option<Vec<u8>>, SealError> {
+        match &self.previous {
+            Some(previous) if open(&self.key, name, sealed).is_err() => {
+                open(previous, name, sealed).ok().map(|secret| self.seal(name, &secret)).transpose()
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<RandomizedNonceKey, KeyFileError> {
+    let read = |source| KeyFileError::Read { path: path.to_owned(), source };
+    let bytes = std::fs::metadata(path).map_err(read)?.len();
+    let form = |bytes| KeyFileError::Form { path: path.to_owned(), bytes };
+    if bytes > MOST_BYTES {
+        return Err(form(bytes));
+    }
+    let content = Zeroizing::new(std::fs::read(path).map_err(read)?);
+    let key = key(&content).ok_or_else(|| form(content.len() as u64))?;
+    RandomizedNonceKey::new(&AES_256_GCM, &key).map_err(|_| KeyFileError::Refused)
+}
+
+fn open(key: &RandomizedNonceKey, name: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, DoesNotOpen> {
+    let (nonce, sealed) = sealed.split_at_checked(NONCE_LEN).ok_or(DoesNotOpen)?;
+    let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| DoesNotOpen)?;
+    let mut secret = Zeroizing::new(sealed.to_vec());
+    let length =
+        key.open_in_place(nonce, Aad::from(name.as_bytes()), &mut secret).map_err(|_| DoesNotOpen)?.len();
+    secret.truncate(length);
+    Ok(secret)
 }
 
 /// The key in a key file's content: 32 bytes as they are, or as base64.
@@ -128,6 +149,25 @@ mod tests {
         let path = folder.path().join("key");
         std::fs::write(&path, content).expect("writes");
         (folder, path)
+    }
+
+    fn seal_with(byte: u8) -> Seal {
+        let (_folder, path) = file(&[byte; 32]);
+        Seal::read(&path).expect("a key")
+    }
+
+    #[test]
+    fn what_the_key_before_sealed_opens_and_is_sealed_anew() {
+        let sealed = seal_with(1).seal("name", b"secret").expect("seals");
+        let (folder, path) = file(&[2; 32]);
+        std::fs::write(folder.path().join("key.previous"), [1; 32]).expect("writes");
+        let both = Seal::read(&path).expect("keys");
+        assert_eq!(both.open("name", &sealed).expect("opens").as_slice(), b"secret");
+        let renewed = both.renew("name", &sealed).expect("seals").expect("it was the key before");
+        assert_eq!(seal_with(2).open("name", &renewed).expect("opens").as_slice(), b"secret");
+        assert_eq!(both.renew("name", &renewed), Ok(None), "it is anew already");
+        assert_eq!(both.renew("other", &sealed), Ok(None), "it does not open");
+        assert_eq!(seal_with(2).renew("name", &sealed), Ok(None), "there is no key before");
     }
 
     #[test]
@@ -152,12 +192,12 @@ mod tests {
 
     #[test]
     fn what_was_sealed_opens_only_whole_under_its_name_and_with_its_key() {
-        let seal = Seal::new(&[1; 32]).expect("a key");
+        let seal = seal_with(1);
         let sealed = seal.seal("name", b"secret").expect("seals");
         assert_ne!(sealed, seal.seal("name", b"secret").expect("seals"), "the nonce is new each time");
         assert!(!sealed.windows(6).any(|w| w == b"secret"));
         assert_eq!(seal.open("other", &sealed), Err(DoesNotOpen));
-        assert_eq!(Seal::new(&[2; 32]).expect("a key").open("name", &sealed), Err(DoesNotOpen));
+        assert_eq!(seal_with(2).open("name", &sealed), Err(DoesNotOpen));
         for length in 0..sealed.len() {
             assert_eq!(seal.open("name", &sealed[..length]), Err(DoesNotOpen), "{length}");
         }

@@ -2,6 +2,10 @@
 //!
 //! Two readers of `{"sub":"a","sub":"b"}` may each see another subject (RFC 8725 section 2.6), so
 //! such a text is not interpreted at all.
+//!
+//! The manifest's reader is strict in the same way and not the same: it goes on after a repeat, to tell all
+//! of them with their places, and so keeps the place of every value. A token is read with every request and
+//! refused at the first one.
 
 use std::cell::RefCell;
 use std::fmt;

@@ -28,7 +28,7 @@ pub fn role(c: Coordinator) -> Role {
 fn common(c: Coordinator) -> Rules {
     Rules::new()
         .subscribe_literally(topic::request_filters(c))
-        .publish(Operation::of(c).map(|operation| answers(operation).response()))
+        .publish(Operation::of(c).filter_map(|operation| answers(c, operation)))
         .publish([topic::operator::all_responses(), topic::plugin::all_responses()])
         .publish(calls(c).map(|call| call.to_string()))
         .subscribe_literally(calls(c).next().map(|_| topic::internal_responses(c)))
@@ -43,6 +43,9 @@ fn plugin(rules: Rules) -> Rules {
     rules
         .publish([of::specs(), of::states(), all_control()])
         .subscribe([of::specs(), of::states(), of::acls()])
+        // How plugins behave where it cannot see them.
+        .subscribe([Coordinator::Message, Coordinator::Security].map(|c| of::event(c, "flood")))
+        .subscribe([of::event(Coordinator::Message, "session")])
         // A plugin's health topic is wherever its manifest says inside its namespace, and what it left
         // retained there is cleared when it is removed. What it asks of others, tokens included, is not
         // the plugin coordinator's, and no request may be made in a plugin's name.
@@ -65,13 +68,14 @@ fn security(rules: Rules) -> Rules {
     rules.publish([of::tokens(), of::keys()])
 }
 
-/// Where `operation` is asked for, as far as its answer's topic has to be spelt out.
-fn answers(operation: Operation) -> RequestTopic {
+/// Where `c` answers to `operation`, as far as that topic has to be spelt out.
+fn answers(c: Coordinator, operation: Operation) -> Option<String> {
     let caller = match operation.callers() {
         Callers::People { .. } => Principal::Unnamed,
         Callers::Internal(caller) => Principal::Coordinator(caller),
+        Callers::Accounts { .. } | Callers::Itself => return None,
     };
-    RequestTopic::new(caller, operation)
+    Some(RequestTopic::to(c, caller, operation).response())
 }
 
 /// What `c` may ask of other coordinators.

@@ -115,7 +115,7 @@ async fn lists_come_in_pages_and_defaults_as_they_were_set() {
     let fixed = acl::fixed::roles();
     let asked = [
         Command::ListRoles { offset: 0, count: 4 },
-        Command::ListRoles { offset: 4, count: 4 },
+        Command::ListRoles { offset: 4, count: 5 },
         Command::ListClients { offset: 1, count: 100 },
         Command::ListRoleNames { offset: 0, count: 100 },
         Command::GetDefaultAccess,

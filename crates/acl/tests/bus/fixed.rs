@@ -3,10 +3,10 @@
 use envelope::operation::Callers;
 use envelope::principal::{Coordinator, Principal, coordinator_login};
 use envelope::topic::{self, RequestTopic, broker, coordinator, operator, plugin};
-use envelope::{InstanceId, Operation, OperatorName};
+use envelope::{InstanceId, Operation, OperatorName, OperatorRole};
 use testkit::{Client, Version};
 
-use crate::site::{id, site};
+use crate::site::{id, site, site_with_operators};
 
 const OPERATOR: &str = "operator.operator";
 
@@ -37,9 +37,11 @@ async fn every_coordinator_hears_its_requests_and_can_answer_them() {
                     Principal::Operator(user.clone()),
                     Principal::Plugin(other.clone()),
                 ],
+                Callers::Accounts { .. } => vec![Principal::Operator(user.clone())],
+                Callers::Itself => vec![Principal::Plugin(other.clone())],
             };
             for caller in callers {
-                let response = RequestTopic::new(caller, operation).response();
+                let response = RequestTopic::to(c, caller, operation).response();
                 assert!(publishes(&client, &response).await, "{c} {response}");
             }
         }
@@ -108,52 +110,111 @@ async fn what_is_one_coordinators_is_nobody_elses() {
     }
 }
 
+/// Every request that there is: to each coordinator, on the SDK's topics and in somebody's name.
+fn every_request(caller: &Principal) -> Vec<(Operation, RequestTopic)> {
+    let of = |c| Operation::of(c).map(move |operation| (c, operation));
+    let all = Coordinator::ALL.into_iter().flat_map(of);
+    all.map(|(c, operation)| (operation, RequestTopic::to(c, caller.clone(), operation))).collect()
+}
+
 #[tokio::test]
-async fn an_operator_can_ask_tell_and_watch_but_not_read_tokens_or_be_somebody_else() {
-    let site = site(&[]).await;
-    let client = site.client(OPERATOR, Version::V5).await;
-    let (me, other) =
-        (OperatorName::parse("operator").expect("a name"), OperatorName::parse("other").expect("a name"));
-    for operation in Operation::ALL {
-        let raw = RequestTopic::new(Principal::Unnamed, operation);
-        let allowed = !operation.is_internal();
-        assert_eq!(publishes(&client, &raw.to_string()).await, allowed, "{raw}");
-        assert_eq!(subscribes(&client, &raw.response()).await, allowed, "{raw}");
-        let named = RequestTopic::new(Principal::Operator(me.clone()), operation);
-        assert!(publishes(&client, &named.to_string()).await);
-        let forged = RequestTopic::new(Principal::Operator(other.clone()), operation);
-        assert!(!publishes(&client, &forged.to_string()).await);
-        let forged = RequestTopic::new(Principal::Plugin(id("any-plugin")), operation);
-        assert!(!publishes(&client, &forged.to_string()).await);
+async fn each_kind_of_operator_asks_for_what_its_role_has_and_for_nothing_else() {
+    let site = site_with_operators().await;
+    for role in OperatorRole::ALL {
+        let client = site.operator(role, Version::V5).await;
+        let me = Principal::Operator(crate::site::operator(role));
+        for (operation, topic) in every_request(&me) {
+            let allowed = operation.is_open_to(role) || role == OperatorRole::Admin;
+            assert_eq!(publishes(&client, &topic.to_string()).await, allowed, "{role} {topic}");
+        }
+        let mut unknown = RequestTopic::new(me, Operation::List);
+        unknown.operation = "dance".to_owned();
+        assert_eq!(publishes(&client, &unknown.to_string()).await, role == OperatorRole::Admin, "{role}");
+        for (operation, topic) in every_request(&Principal::Unnamed) {
+            let allowed = role != OperatorRole::Viewer && operation.is_raw() && operation.is_open_to(role);
+            assert_eq!(publishes(&client, &topic.to_string()).await, allowed, "{role} {topic}");
+            assert_eq!(subscribes(&client, &topic.response()).await, allowed, "{role} {topic}");
+        }
+        let told = plugin::control_command(&id("any-plugin"), "stop");
+        assert_eq!(publishes(&client, &told).await, role != OperatorRole::Viewer, "{role}");
     }
-    assert!(publishes(&client, &plugin::control_command(&id("any-plugin"), "stop")).await);
-    for filter in [
-        operator::responses(&me),
-        plugin::all(),
-        coordinator::events(Coordinator::Message),
-        coordinator::health_all(Coordinator::Security),
-        coordinator::states(),
-        coordinator::acls(),
-        coordinator::specs(),
-        coordinator::keys(),
-    ] {
-        assert!(subscribes(&client, &filter).await, "{filter}");
+}
+
+#[tokio::test]
+async fn every_operator_can_watch_and_none_can_read_tokens_or_be_somebody_else() {
+    let site = site_with_operators().await;
+    for role in OperatorRole::ALL {
+        let client = site.operator(role, Version::V5).await;
+        let me = crate::site::operator(role);
+        for filter in [
+            operator::responses(&me),
+            plugin::all(),
+            coordinator::events(Coordinator::Message),
+            coordinator::health_all(Coordinator::Security),
+            coordinator::states(),
+            coordinator::acls(),
+            coordinator::specs(),
+            coordinator::keys(),
+        ] {
+            assert!(subscribes(&client, &filter).await, "{role} {filter}");
+        }
+        let others = OperatorRole::ALL.into_iter().filter(|other| *other != role).map(crate::site::operator);
+        for other in others.chain([acl::fixed::first_operator()]) {
+            assert!(!subscribes(&client, &operator::responses(&other)).await, "{role} {other}");
+            let forged = RequestTopic::new(Principal::Operator(other), Operation::List);
+            assert!(!publishes(&client, &forged.to_string()).await, "{role} {forged}");
+            assert!(!publishes(&client, &forged.response()).await, "{role} {forged}");
+        }
+        for filter in [
+            operator::all(),
+            coordinator::tokens(),
+            coordinator::token(&id("any-plugin")),
+            plugin::all_requests(),
+            plugin::all_responses(),
+            coordinator::all_internal(),
+            broker::log().to_owned(),
+            broker::control_answers().to_owned(),
+            "#".to_owned(),
+        ] {
+            assert!(!subscribes(&client, &filter).await, "{role} {filter}");
+        }
+        for topic in [
+            RequestTopic::new(Principal::Plugin(id("any-plugin")), Operation::List).to_string(),
+            RequestTopic::new(Principal::Coordinator(Coordinator::Plugin), Operation::Issue).to_string(),
+            plugin::health(&id("any-plugin")),
+            coordinator::event(Coordinator::Message, "account"),
+            coordinator::spec(&id("any-plugin")),
+            broker::control().to_owned(),
+            coordinator::jwks(),
+        ] {
+            assert!(!publishes(&client, &topic).await, "{role} {topic}");
+        }
     }
-    for filter in [
-        operator::responses(&other),
-        coordinator::tokens(),
-        coordinator::token(&id("any-plugin")),
-        plugin::all_requests(),
-        plugin::all_responses(),
-        coordinator::all_internal(),
-        broker::log().to_owned(),
-        broker::control_answers().to_owned(),
-        "#".to_owned(),
-    ] {
-        assert!(!subscribes(&client, &filter).await, "{filter}");
-    }
-    for topic in [coordinator::spec(&id("any-plugin")), broker::control().to_owned(), coordinator::jwks()] {
-        assert!(!publishes(&client, &topic).await, "{topic}");
+}
+
+#[tokio::test]
+async fn what_an_older_client_is_not_told_of_does_not_arrive_either() {
+    let site = site_with_operators().await;
+    let mut witness = site.witness().await;
+    for role in OperatorRole::ALL {
+        let client = site.operator(role, Version::V3).await;
+        let me = Principal::Operator(crate::site::operator(role));
+        let mut wanted = Vec::new();
+        for operation in [Operation::List, Operation::Start, Operation::AddOperator] {
+            let named = RequestTopic::new(me.clone(), operation);
+            let raw = RequestTopic::new(Principal::Unnamed, operation);
+            for topic in [&named, &raw] {
+                client.publish(&topic.to_string(), "{}", 1, false).await.expect("it looks accepted");
+            }
+            let open = operation.is_open_to(role);
+            wanted.extend(open.then(|| named.to_string()));
+            let raw_open = open && operation.is_raw() && role != OperatorRole::Viewer;
+            wanted.extend(raw_open.then(|| raw.to_string()));
+        }
+        let marker = RequestTopic::new(me, Operation::Inspect).to_string();
+        client.publish(&marker, "{}", 1, false).await.expect("all may");
+        let seen = crate::site::until(&mut witness, &marker).await;
+        assert_eq!(seen.into_iter().map(|m| m.topic).collect::<Vec<_>>(), wanted, "{role}");
     }
 }
 

@@ -6,9 +6,9 @@ use acl::compile::{PluginRoles, compile};
 use acl::dynsec::{Acl, AclType, Client as Login, Document, Role, RoleRef};
 use acl::password::{self, NoRandomness};
 use envelope::payload::spec::{Presence, Spec};
-use envelope::principal::plugin_login;
+use envelope::principal::{operator_login, plugin_login};
 use envelope::topic::plugin;
-use envelope::{Generation, InstallUid, PluginId};
+use envelope::{Generation, InstallUid, OperatorName, OperatorRole, PluginId};
 use testkit::{Broker, Client, Message, Version};
 
 /// How long a message may take that is expected.
@@ -52,9 +52,33 @@ pub fn sample_roles() -> PluginRoles {
     compile(&sample()).expect("the sample compiles")
 }
 
+/// The account of this role at a site with operators: `a-viewer`, `a-operator`, `a-admin`.
+pub fn operator(role: OperatorRole) -> OperatorName {
+    OperatorName::parse(&format!("a-{role}")).expect("a name")
+}
+
 /// The framework's seed, with these plugins' logins and a witness. Every password is `password`.
 pub async fn site(plugins: &[(&str, PluginRoles)]) -> Site {
-    let mut document = acl::fixed::seed(|_| Ok::<_, NoRandomness>("password".into())).expect("a seed");
+    start(seed(), plugins).await
+}
+
+/// The same without plugins, and with an operator of each role.
+pub async fn site_with_operators() -> Site {
+    let mut document = seed();
+    for role in OperatorRole::ALL {
+        let name = operator(role);
+        add_role(&mut document, acl::fixed::personal_role(&name, role));
+        let login = acl::fixed::operators_login(&name, role);
+        add_login(&mut document, &login.username, login.roles);
+    }
+    start(document, &[]).await
+}
+
+fn seed() -> Document {
+    acl::fixed::seed(|_| Ok::<_, NoRandomness>("password".into())).expect("a seed")
+}
+
+async fn start(mut document: Document, plugins: &[(&str, PluginRoles)]) -> Site {
     for (name, roles) in plugins {
         for (_, role) in roles.by_priority() {
             add_role(&mut document, role.clone());
@@ -101,6 +125,11 @@ impl Site {
         Client::connect(self.broker.port(), (login, "password"), &id, version)
             .await
             .unwrap_or_else(|why| panic!("{login} cannot connect: {why}"))
+    }
+
+    /// Connects as the operator of this role.
+    pub async fn operator(&self, role: OperatorRole, version: Version) -> Client {
+        self.client(&operator_login(&operator(role)), version).await
     }
 
     /// Connects as the plugin `name`.

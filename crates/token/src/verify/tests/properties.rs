@@ -1,9 +1,12 @@
 //! Whatever a token says, and however it is signed: no panic, and nothing accepted that is wrong.
 
+use envelope::id::StartId;
+use envelope::payload::token::{Revoked, RevokedJti, RevokedSid};
 use proptest::prelude::*;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{CLAIMS, Forge, KEY, NOW, verify_at};
+use super::{CLAIMS, Forge, KEY, KeyState, NOW, claims, plugin, verifier, verify_at};
+use crate::verify::Expect;
 use crate::{AUDIENCE, ISSUER, LEEWAY_SECONDS, MAX_LIFETIME_SECONDS, TYPE};
 
 /// Any JSON, a few levels deep, with the numbers and names that matter among the rest.
@@ -24,6 +27,69 @@ fn any_json() -> impl Strategy<Value = Value> {
                 .prop_map(|members| Value::Object(members.into_iter().collect())),
         ]
     })
+}
+
+/// One claim as it should be, or off by what matters: the right value first, and most often.
+fn text(right: &'static str, wrong: &'static [&'static str]) -> impl Strategy<Value = String> {
+    let wrong = prop::sample::select(wrong.to_vec());
+    prop_oneof![9 => Just(right.to_owned()), 1 => wrong.prop_map(str::to_owned)]
+}
+
+/// Seconds around a moment, closest where the decision changes.
+fn around(at: i64) -> impl Strategy<Value = i64> {
+    let near = prop_oneof![Just(0), Just(LEEWAY_SECONDS), Just(-LEEWAY_SECONDS)];
+    prop_oneof![
+        6 => (near, -1..=1i64).prop_map(move |(offset, one)| at + offset + one),
+        3 => (-2_000..2_000i64).prop_map(move |offset| at + offset),
+        1 => prop::sample::select(vec![i64::MIN, -1, 0, i64::MAX, at + MAX_LIFETIME_SECONDS + 1]),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1024))]
+    /// All claims at once, against the rules said a second time and in another way.
+    #[test]
+    fn a_signed_token_is_accepted_exactly_when_every_claim_is_right_and_nothing_of_it_is_revoked(
+        iss in text(ISSUER, &["", "bigskies", "bigskies/coordinator/message"]),
+        aud in text(AUDIENCE, &["", "BIGSKIES"]),
+        sub in text("plugin:focuser", &["plugin:dome", "focuser", "plugin:../x", "operator:focuser"]),
+        client in text("focuser", &["dome", ""]),
+        jti in text("token-1", &["token-2", ""]),
+        (iat, nbf, exp) in (around(NOW), around(NOW), around(NOW + 900)),
+        now in prop_oneof![around(NOW), around(NOW + 900)],
+        (sid_revoked, jti_revoked) in (prop::bool::weighted(0.1), prop::bool::weighted(0.1)),
+    ) {
+        let mut forge = Forge::new();
+        for (name, value) in
+            [("iss", &iss), ("aud", &aud), ("sub", &sub), ("client_id", &client), ("jti", &jti)]
+        {
+            forge = forge.claim(name, json!(value));
+        }
+        let token = forge.claim("iat", json!(iat)).claim("nbf", json!(nbf)).claim("exp", json!(exp)).sign();
+        let verifier = verifier(KeyState::Retiring);
+        let sid = if sid_revoked { claims().sid } else { StartId::new() };
+        verifier.set_revoked(&Revoked {
+            sids: vec![RevokedSid { sid, until: 0 }],
+            jtis: jti_revoked.then(|| RevokedJti { jti: "token-1".to_owned(), until: 0 }).into_iter().collect(),
+        });
+
+        let wide = |seconds: i64| i128::from(seconds);
+        let (leeway, life) = (wide(LEEWAY_SECONDS), wide(exp) - wide(iat));
+        // At the ends of the scale sums stand still, which is not said twice.
+        prop_assume!([iat, nbf, exp, now].iter().all(|t| t.checked_add(LEEWAY_SECONDS).is_some()));
+        let right = iss == ISSUER
+            && aud == AUDIENCE
+            && sub == "plugin:focuser"
+            && client == "focuser"
+            && !jti.is_empty()
+            && (1..=wide(MAX_LIFETIME_SECONDS)).contains(&life)
+            && wide(iat).max(wide(nbf)) - leeway <= wide(now)
+            && wide(now) < wide(exp) + leeway
+            && !sid_revoked
+            && !(jti_revoked && jti == "token-1");
+        let got = verifier.verify(&token, Expect { plugin: &plugin() }, now);
+        prop_assert_eq!(got.is_ok(), right, "{:?} at {}", got, now);
+    }
 }
 
 proptest! {
