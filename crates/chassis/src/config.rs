@@ -7,4 +7,4 @@ mod load;
 mod settings;
 
 pub use load::{ConfigError, Fault, Loaded, load};
-pub use settings::{BrokerLogin, BrokerSettings, Common, Section};
+pub use settings::{BrokerLogin, BrokerSettings, Common, RequestSettings, Section};

@@ -12,7 +12,9 @@ pub mod service;
 pub mod health;
 pub mod publisher;
 
+mod audit;
 mod caller;
+mod flood;
 mod refusal;
 mod replies;
 mod router;

@@ -119,7 +119,9 @@ pub async fn serve<S: Service>(
 ) -> anyhow::Result<()> {
     let c = S::COORDINATOR;
     let common = loaded.common;
-    let store = Store::open(&common.data_dir.join(format!("{c}.db")), S::migrations()).await?;
+    let store = Store::open(&common.data_dir.join(format!("{c}.db")), S::migrations())
+        .await?
+        .auditing(common.audit_records);
     let identity = Identity::load(c, &common, &store).await?;
     tracing::info!(instance = %identity.instance, version = crate::FRAMEWORK_VERSION, "starts");
 
@@ -164,6 +166,7 @@ pub async fn serve<S: Service>(
         health: parts.health.clone(),
         verifier: parts.verifier.clone(),
         tasks: handlers.clone(),
+        requests: common.requests.clone(),
     };
     tasks.spawn(watch.work(telemetry_inbox, last.clone()));
     tasks.spawn(parts.publisher.clone().work(telemetry_bus.clone(), last.clone()));

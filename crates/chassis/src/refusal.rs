@@ -2,7 +2,7 @@
 
 use envelope::operation::Callers;
 use envelope::topic::RequestTopic;
-use envelope::{ErrorBody, ErrorCode, Operation, Principal, Timestamp};
+use envelope::{ErrorBody, ErrorCode, Operation, PluginId, Principal, Timestamp};
 use token::scope::{Permission, Scope};
 use token::{Expect, Verifier};
 
@@ -20,35 +20,79 @@ pub(crate) fn authorise(
     now: Timestamp,
 ) -> Result<Permit, ErrorBody> {
     let operation = topic.known_operation().ok_or_else(|| unknown(topic))?;
-    if let (Principal::Plugin(plugin), Callers::People { permission }) = (&topic.caller, operation.callers())
-    {
-        let Some(token) = token else {
-            return Err(ErrorBody::new(
-                ErrorCode::TokenInvalid,
-                format!(
-                    "A plugin's request needs the plugin's token. Put the token from {} into the \
-                     envelope's field \"token\".",
-                    envelope::topic::coordinator::token(plugin)
-                ),
-            ));
-        };
-        let claims = verifier.verify(token, Expect { plugin }, now.as_seconds()).map_err(|refusal| {
-            ErrorBody::new(ErrorCode::TokenInvalid, format!("The token is refused: {refusal}."))
-                .with_details(serde_json::json!({"reason": refusal.code()}))
-        })?;
-        let needed: Permission = permission.parse().map_err(|e| internal(&e))?;
-        if !Scope::granted(&claims).covers(&needed) {
-            return Err(ErrorBody::new(
-                ErrorCode::Forbidden,
-                format!(
-                    "Plugin {plugin} may not {operation}: it lacks the permission {permission}. Ask for \
-                     it in the manifest's \"permissions\", and have an operator approve it."
-                ),
-            )
-            .with_details(serde_json::json!({"missing": permission})));
+    match (&topic.caller, operation.callers()) {
+        (Principal::Plugin(plugin), Callers::People { permission }) => {
+            let scope = scope_of(plugin, token, verifier, now)?;
+            let needed: Permission = permission.parse().map_err(|e| internal(&e))?;
+            if !scope.covers(&needed) {
+                return Err(lacks(plugin, operation, permission));
+            }
+        }
+        // A plugin without a valid token asks for one this way; the token goes to its own topic alone.
+        (Principal::Plugin(_), Callers::Itself) => {}
+        // What an operator's account may ask for is decided at the broker, by its role.
+        (Principal::Unnamed, Callers::People { .. })
+        | (Principal::Operator(_), Callers::People { .. } | Callers::Accounts { .. })
+        | (Principal::Coordinator(_), Callers::Internal(_)) => {}
+        (_, Callers::Accounts { .. }) => return Err(needs_account(operation)),
+        (_, Callers::Itself) => return Err(only_plugins(operation)),
+        (_, Callers::Internal(_)) | (Principal::Coordinator(_), Callers::People { .. }) => {
+            return Err(unknown(topic));
         }
     }
     Ok(Permit::new(topic.caller.clone(), operation))
+}
+
+/// What the plugin's own token allows.
+fn scope_of(
+    plugin: &PluginId,
+    token: Option<&str>,
+    verifier: &Verifier,
+    now: Timestamp,
+) -> Result<Scope, ErrorBody> {
+    let Some(token) = token else {
+        return Err(ErrorBody::new(
+            ErrorCode::TokenInvalid,
+            format!(
+                "A plugin's request needs the plugin's token. Put the token from {} into the envelope's field \
+                 \"token\".",
+                envelope::topic::coordinator::token(plugin)
+            ),
+        ));
+    };
+    let claims = verifier.verify(token, Expect { plugin }, now.as_seconds()).map_err(|refusal| {
+        ErrorBody::new(ErrorCode::TokenInvalid, format!("The token is refused: {refusal}."))
+            .with_details(serde_json::json!({"reason": refusal.code()}))
+    })?;
+    Ok(Scope::granted(&claims))
+}
+
+fn lacks(plugin: &PluginId, operation: Operation, permission: &str) -> ErrorBody {
+    ErrorBody::new(
+        ErrorCode::Forbidden,
+        format!(
+            "Plugin {plugin} may not {operation}: it lacks the permission {permission}. Ask for it in the \
+             manifest's \"permissions\", and have an operator approve it."
+        ),
+    )
+    .with_details(serde_json::json!({"missing": permission}))
+}
+
+fn needs_account(operation: Operation) -> ErrorBody {
+    ErrorBody::new(
+        ErrorCode::Forbidden,
+        format!(
+            "{operation} is taken only from an operator's account, on bigskies/operator/{{user}}/request/…, \
+             where it is known who asks. Use the bigskies command line."
+        ),
+    )
+}
+
+fn only_plugins(operation: Operation) -> ErrorBody {
+    ErrorBody::new(
+        ErrorCode::Forbidden,
+        format!("{operation} is for a plugin about itself, on bigskies/plugin/{{id}}/request/…."),
+    )
 }
 
 fn unknown(topic: &RequestTopic) -> ErrorBody {
@@ -95,6 +139,22 @@ mod tests {
         let error = refused("bigskies/operator/operator/request/plugin/dance");
         assert_eq!(error.code, ErrorCode::UnknownOperation);
         assert!(error.message.contains("install") && !error.message.contains("provision"));
+    }
+
+    #[test]
+    fn what_needs_an_account_is_refused_to_everybody_else_with_where_to_ask() {
+        for caller in ["coordinator", "plugin/focuser/request"] {
+            let error = refused(&format!("bigskies/{caller}/security/rotate"));
+            assert_eq!(error.code, ErrorCode::Forbidden, "{caller}");
+            assert!(error.message.contains("bigskies/operator/"), "{}", error.message);
+        }
+    }
+
+    #[test]
+    fn a_plugin_asks_for_its_own_token_without_one_and_nobody_else_does() {
+        let topic = RequestTopic::parse("bigskies/plugin/focuser/request/security/token").expect("topic");
+        assert!(authorise(&topic, None, &Verifier::new(), Timestamp::now()).is_ok());
+        assert_eq!(refused("bigskies/operator/operator/request/security/token").code, ErrorCode::Forbidden);
     }
 
     #[test]

@@ -1,16 +1,21 @@
 //! Responses: made once, kept in the journal, published until the broker has them.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bus::{Bus, Outgoing};
-use envelope::{Answer, Coordinator, Envelope, MessageType, Timestamp};
+use envelope::{Answer, Coordinator, Envelope, ErrorBody, ErrorCode, MessageType, Timestamp};
 use store::{Journal, Owed};
 use tokio::sync::Notify;
 
 use crate::service::Shutdown;
 
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// Most bytes of a response. The broker delivers packets of 1 MiB; beside the response there are up to 64 KiB
+/// of correlation data, which is the caller's, and two topics.
+const MAX_RESPONSE: usize = 900 * 1024;
 
 /// Gives requests their answers.
 #[derive(Clone)]
@@ -26,21 +31,44 @@ impl Replies {
         Self { coordinator, journal, wake: Arc::new(Notify::new()) }
     }
 
-    /// The response's bytes, made once.
+    /// The response's bytes, made once. One that no broker would deliver becomes a failure that says so.
     pub(crate) fn encode(
         &self,
         answer: &Answer,
         correlation_id: &str,
         traceparent: Option<String>,
     ) -> Vec<u8> {
-        Envelope::new(MessageType::Response, format!("coordinator:{}", self.coordinator), answer)
-            .correlated(correlation_id)
-            .traced(traceparent)
-            .encode()
+        self.response(answer, correlation_id, traceparent).0
     }
 
-    /// Answers a request inside the caller's transaction; [`deliver`](Self::deliver) after the commit.
-    /// A request that has its answer keeps it.
+    /// The response's bytes, and the failure that they tell.
+    fn response<'a>(
+        &self,
+        answer: &'a Answer,
+        correlation_id: &str,
+        traceparent: Option<String>,
+    ) -> (Vec<u8>, Option<Cow<'a, ErrorBody>>) {
+        let encode = |answer: &Answer| {
+            Envelope::new(MessageType::Response, format!("coordinator:{}", self.coordinator), answer)
+                .correlated(correlation_id)
+                .traced(traceparent.clone())
+                .encode()
+        };
+        let bytes = encode(answer);
+        if bytes.len() > MAX_RESPONSE {
+            tracing::error!(bytes = bytes.len(), correlation_id, "an answer is too large to be delivered");
+            let error = too_large(bytes.len());
+            return (encode(&Answer::Failure(error.clone())), Some(Cow::Owned(error)));
+        }
+        let error = match answer {
+            Answer::Success(_) => None,
+            Answer::Failure(error) => Some(Cow::Borrowed(error)),
+        };
+        (bytes, error)
+    }
+
+    /// Answers a request inside the caller's transaction; [`deliver`](Self::deliver) after the commit. Its
+    /// audit record gets the same result in it. A request that has its answer keeps it.
     ///
     /// # Errors
     /// The database failed.
@@ -52,9 +80,8 @@ impl Replies {
         correlation_id: &str,
         traceparent: Option<String>,
     ) -> Result<(), store::Error> {
-        let response = self.encode(answer, correlation_id, traceparent);
-        let success = matches!(answer, Answer::Success(_));
-        Journal::settle(connection, request_id, &response, success, Timestamp::now()).await?;
+        let (response, error) = self.response(answer, correlation_id, traceparent);
+        Journal::settle(connection, request_id, &response, error.as_deref(), Timestamp::now()).await?;
         Ok(())
     }
 
@@ -69,9 +96,8 @@ impl Replies {
         correlation_id: &str,
         traceparent: Option<String>,
     ) -> Result<(), store::Error> {
-        let response = self.encode(answer, correlation_id, traceparent);
-        let success = matches!(answer, Answer::Success(_));
-        self.journal.settle_now(request_id, &response, success, Timestamp::now()).await?;
+        let (response, error) = self.response(answer, correlation_id, traceparent);
+        self.journal.settle_now(request_id, &response, error.as_deref(), Timestamp::now()).await?;
         self.deliver();
         Ok(())
     }
@@ -106,6 +132,7 @@ impl Replies {
                 return Ok(());
             }
             for response in owed {
+                let delivered = response.delivered();
                 let id = response.id.clone();
                 if let Err(error) = bus.publish(message(response)).await {
                     if error.is_retryable() {
@@ -114,10 +141,20 @@ impl Replies {
                     let error = telemetry::chain(&error);
                     tracing::error!(request = id, error, "a response cannot be delivered at all");
                 }
-                self.journal.delivered(&id).await.map_err(|e| e.to_string())?;
+                self.journal.delivered(&delivered).await.map_err(|e| e.to_string())?;
             }
         }
     }
+}
+
+fn too_large(bytes: usize) -> ErrorBody {
+    ErrorBody::new(
+        ErrorCode::Internal,
+        format!(
+            "It was done, and the answer has {bytes} bytes, more than the {MAX_RESPONSE} that can be delivered. \
+             Ask for less at once."
+        ),
+    )
 }
 
 fn message(owed: Owed) -> Outgoing {

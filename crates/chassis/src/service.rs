@@ -51,6 +51,10 @@ pub trait Service: Sized + Send + Sync + 'static {
     /// The request is not done, with what the caller is told.
     async fn handle(&self, permit: Permit, request: Request) -> Result<Reply, ErrorBody>;
 
+    /// Hears that `principal` has asked more often than is allowed for 10 seconds without a pause, and again
+    /// every 10 seconds while it goes on. What it asked over its bound was refused before anything was done.
+    async fn flooding(&self, _principal: &Principal) {}
+
     /// Works in the background until `shutdown`, then drains.
     async fn run(self: Arc<Self>, shutdown: Shutdown);
 }
@@ -121,9 +125,10 @@ impl Request {
     /// `bad_request`, with what is wrong with it.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, ErrorBody> {
         T::deserialize(&self.payload).map_err(|e| {
+            let reason = without_values(&e);
             ErrorBody::new(
                 ErrorCode::BadRequest,
-                format!("The request's payload cannot be used: {e}. See the schema of the operation."),
+                format!("The request's payload cannot be used: {reason}. See the schema of the operation."),
             )
         })
     }
@@ -142,5 +147,65 @@ impl Reply {
     /// The answer's data, from what the operation answers.
     pub fn now(data: &impl Serialize) -> Self {
         Self::Now(serde_json::to_value(data).expect("payload types have string keys"))
+    }
+}
+
+/// What is wrong with a payload, without any value of it: that may be a password in the wrong form, and what a
+/// caller is told is also logged and recorded.
+pub(crate) fn without_values(error: &serde_json::Error) -> String {
+    let told = error.to_string();
+    let quotes =
+        ["invalid type: ", "invalid value: ", "invalid length ", "unknown variant ", "unknown field "]
+            .iter()
+            .any(|beginning| told.starts_with(beginning));
+    // What was expected comes last and is ours; what comes before it is the caller's.
+    match told.rfind("expected ") {
+        Some(at) if quotes => told[at..].to_owned(),
+        None if quotes => "it has another form than the operation takes".to_owned(),
+        _ => told,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+    use serde_json::json;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only its form matters")]
+    struct Account {
+        name: String,
+        #[serde(default)]
+        role: Option<envelope::OperatorRole>,
+        #[serde(default)]
+        password: Option<String>,
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_payload_is_told_without_its_values() {
+        for payload in [
+            json!({"name": "ann", "password": 47_114_711}),
+            json!({"name": "ann", "password": ["expected 47114711"]}),
+            json!({"name": "ann", "role": "47114711, expected 47114711"}),
+            json!({"name": "ann", "47114711": 1}),
+            json!("47114711"),
+        ] {
+            let request = Request {
+                id: String::new(),
+                correlation_id: String::new(),
+                traceparent: None,
+                payload: payload.clone(),
+            };
+            let told = request.parse::<Account>().expect_err("refused").message;
+            assert!(told.contains("expected ") && !told.contains("47114711"), "{payload}: {told}");
+        }
+    }
+
+    #[test]
+    fn a_missing_field_is_named() {
+        let error = serde_json::from_value::<Account>(json!({})).expect_err("refused");
+        assert_eq!(without_values(&error), "missing field `name`");
     }
 }

@@ -14,6 +14,10 @@ use crate::service::Shutdown;
 /// How long the broker keeps requests for a coordinator that is away.
 const REQUESTS_KEPT: Duration = Duration::from_secs(600);
 
+/// The broker takes packets of up to 1 MiB, and delivers each a little larger than it came: with properties
+/// that MQTT 3.1.1 does not have. What is larger than we take it drops without a word, so we take more.
+const MAX_PACKET: u32 = 1024 * 1024 + 64 * 1024;
+
 /// Who this process is to the broker.
 pub(crate) struct Identity {
     pub(crate) instance: InstanceId,
@@ -56,12 +60,13 @@ async fn kept(store: &Store, name: &str, make: impl Fn() -> String) -> Result<St
 
 /// The session for requests.
 pub(crate) fn requests(coordinator: Coordinator, login: &BrokerLogin, identity: &Identity) -> (Bus, Inbox) {
-    let config = login
+    let mut config = login
         .session(identity.client_id(coordinator, "requests"))
         .durable(REQUESTS_KEPT)
         // A retained request is none, also when it arrives as it is published.
         .tell_retained()
         .last_will(last_will(coordinator, topic::coordinator::health(coordinator)));
+    config.max_packet_size = MAX_PACKET;
     Bus::connect(config)
 }
 

@@ -4,8 +4,11 @@
 //! published. Whatever a kill interrupts is therefore found again at the next start: a row without a response
 //! is handled again, a response that was not delivered is published again, with the same bytes.
 
-use envelope::Timestamp;
+use envelope::topic::RequestTopic;
+use envelope::{ErrorBody, Timestamp};
 use sqlx::{Sqlite, SqliteConnection, SqlitePool};
+
+use crate::audit::{self, Bounds, Entry};
 
 /// How long a request is remembered to tell its repeats: 24 hours.
 pub const REMEMBERED_MILLIS: i64 = 24 * 60 * 60 * 1000;
@@ -13,6 +16,11 @@ pub const REMEMBERED_MILLIS: i64 = 24 * 60 * 60 * 1000;
 /// How long a redelivery of a request without an id is taken as its duplicate: the longest that the broker
 /// keeps a session of ours, 10 minutes.
 pub const REDELIVERY_MILLIS: i64 = 10 * 60 * 1000;
+
+/// Most answered requests of one plugin that are remembered, and most bytes of their responses: otherwise a
+/// plugin that asks without a pause fills the disk.
+const PLUGIN_REQUESTS: i64 = 1000;
+const PLUGIN_BYTES: i64 = 8 * 1024 * 1024;
 
 /// A request as it arrived, decoded as far as the router needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,24 +92,54 @@ pub struct Owed {
     pub response: Vec<u8>,
     /// Trace context of the caller.
     pub traceparent: Option<String>,
+    /// How often it was asked for again.
+    repeats: i64,
+}
+
+impl Owed {
+    /// What is noted when it has been delivered.
+    pub fn delivered(&self) -> Delivered {
+        Delivered { id: self.id.clone(), repeats: self.repeats }
+    }
+}
+
+/// A response that was delivered, as often as it had been asked for when it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivered {
+    id: String,
+    repeats: i64,
 }
 
 /// The journal of requests of one coordinator.
 #[derive(Clone, Debug)]
 pub struct Journal {
     pool: SqlitePool,
+    audited: Bounds,
 }
 
 impl Journal {
-    pub(crate) fn new(pool: SqlitePool) -> Self {
-        Self { pool }
+    pub(crate) fn new(pool: SqlitePool, audited: Bounds) -> Self {
+        Self { pool, audited }
     }
 
-    /// Records a request, unless it repeats an earlier one.
+    /// Records a request that is about nothing in particular, as [`accept_on`](Self::accept_on) does.
     ///
     /// # Errors
     /// The database failed: the request is not accepted and must not be acknowledged.
     pub async fn accept(&self, request: &Received) -> Result<Acceptance, sqlx::Error> {
+        self.accept_on(request, None).await
+    }
+
+    /// Records a request and, in the same transaction, that it was asked for on `target`, the name of a plugin
+    /// or of an account. One that repeats an earlier request leaves nothing.
+    ///
+    /// # Errors
+    /// The database failed: the request is not accepted and must not be acknowledged.
+    pub async fn accept_on(
+        &self,
+        request: &Received,
+        target: Option<&str>,
+    ) -> Result<Acceptance, sqlx::Error> {
         let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await?;
         if let Some(earlier) = earlier(&mut tx, request).await? {
             if earlier.content_hash != request.content_hash {
@@ -110,7 +148,7 @@ impl Journal {
             if !earlier.answered {
                 return Ok(Acceptance::Pending);
             }
-            sqlx::query("UPDATE requests SET delivered = 0 WHERE id = ?")
+            sqlx::query("UPDATE requests SET delivered = 0, repeats = repeats + 1 WHERE id = ?")
                 .bind(&earlier.id)
                 .execute(&mut *tx)
                 .await?;
@@ -135,6 +173,7 @@ impl Journal {
         .bind(request.received_at.as_millis())
         .execute(&mut *tx)
         .await?;
+        audit::accepted(&mut tx, self.audited, &entry(request, target), &request.id).await?;
         tx.commit().await?;
         Ok(Acceptance::New)
     }
@@ -152,9 +191,10 @@ impl Journal {
         .await
     }
 
-    /// Gives request `id` its response, inside the caller's transaction. A request that has one keeps it:
-    /// there is one outcome. Returns whether this was it. The request's bytes are dropped: they can hold
-    /// secrets, and nobody needs them any more.
+    /// Gives request `id` its response, inside the caller's transaction, and its audit record the result:
+    /// `error` is why it was not done. A request that has a response keeps it: there is one outcome. Returns
+    /// whether this was it. The request's bytes are dropped: they can hold secrets, and nobody needs them any
+    /// more.
     ///
     /// # Errors
     /// The database failed.
@@ -162,7 +202,7 @@ impl Journal {
         connection: &mut SqliteConnection,
         id: &str,
         response: &[u8],
-        success: bool,
+        error: Option<&ErrorBody>,
         at: Timestamp,
     ) -> Result<bool, sqlx::Error> {
         let done = sqlx::query(
@@ -170,12 +210,16 @@ impl Journal {
              WHERE id = ? AND response IS NULL",
         )
         .bind(response)
-        .bind(success)
+        .bind(error.is_none())
         .bind(at.as_millis())
         .bind(id)
-        .execute(connection)
+        .execute(&mut *connection)
         .await?;
-        Ok(done.rows_affected() == 1)
+        let first = done.rows_affected() == 1;
+        if first {
+            audit::settle(connection, id, error, at).await?;
+        }
+        Ok(first)
     }
 
     /// [`settle`](Self::settle) in a transaction of its own.
@@ -186,11 +230,13 @@ impl Journal {
         &self,
         id: &str,
         response: &[u8],
-        success: bool,
+        error: Option<&ErrorBody>,
         at: Timestamp,
     ) -> Result<bool, sqlx::Error> {
-        let mut connection = self.pool.acquire().await?;
-        Self::settle(&mut connection, id, response, success, at).await
+        let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let first = Self::settle(&mut tx, id, response, error, at).await?;
+        tx.commit().await?;
+        Ok(first)
     }
 
     /// Up to 100 responses that are owed, oldest first.
@@ -199,19 +245,23 @@ impl Journal {
     /// The database failed.
     pub async fn owed(&self) -> Result<Vec<Owed>, sqlx::Error> {
         sqlx::query_as(
-            "SELECT id, response_topic, correlation_data, response, traceparent FROM requests \
+            "SELECT id, response_topic, correlation_data, response, traceparent, repeats FROM requests \
              WHERE delivered = 0 AND response IS NOT NULL ORDER BY answered_at LIMIT 100",
         )
         .fetch_all(&self.pool)
         .await
     }
 
-    /// Notes that the broker has the response of request `id`.
+    /// Notes that the broker has a response. It is still owed when the request was repeated meanwhile.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn delivered(&self, id: &str) -> Result<(), sqlx::Error> {
-        sqlx::query("UPDATE requests SET delivered = 1 WHERE id = ?").bind(id).execute(&self.pool).await?;
+    pub async fn delivered(&self, response: &Delivered) -> Result<(), sqlx::Error> {
+        sqlx::query("UPDATE requests SET delivered = 1 WHERE id = ? AND repeats = ?")
+            .bind(&response.id)
+            .bind(response.repeats)
+            .execute(&self.pool)
+            .await?;
         Ok(())
     }
 
@@ -226,6 +276,30 @@ impl Journal {
             .await?;
         Ok(done.rows_affected())
     }
+
+    /// Forgets what was answered to each plugin beyond its newest [`PLUGIN_REQUESTS`] and [`PLUGIN_BYTES`].
+    /// Returns how many.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn forget_crowds(&self) -> Result<u64, sqlx::Error> {
+        // ';' is the character after ':': the range of everything that begins with "plugin:".
+        let done = sqlx::query(
+            "DELETE FROM requests WHERE id IN (SELECT id FROM (              SELECT id, delivered, row_number() OVER newer AS place, sum(length(response)) OVER newer AS bytes              FROM requests WHERE principal >= 'plugin:' AND principal < 'plugin;'              WINDOW newer AS (PARTITION BY principal ORDER BY received_at DESC ROWS UNBOUNDED PRECEDING))              WHERE delivered = 1 AND (place > ? OR bytes > ?))",
+        )
+        .bind(PLUGIN_REQUESTS)
+        .bind(PLUGIN_BYTES)
+        .execute(&self.pool)
+        .await?;
+        Ok(done.rows_affected())
+    }
+}
+
+/// What the audit trail says of a request.
+fn entry(request: &Received, target: Option<&str>) -> Entry {
+    let topic = RequestTopic::parse(&request.topic);
+    let operation = topic.as_ref().map_or(request.topic.as_str(), |t| t.operation.as_str());
+    Entry::new(request.received_at, &request.principal, operation, target, &request.correlation_id)
 }
 
 #[derive(sqlx::FromRow)]
@@ -265,88 +339,4 @@ fn dedupe(request: &Received) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Store;
-
-    static NONE: sqlx::migrate::Migrator = sqlx::migrate::Migrator::DEFAULT;
-
-    fn request(key: &str, id: Option<&str>, body: &str, redelivery: bool) -> Received {
-        Received {
-            id: key.into(),
-            principal: "operator:operator".into(),
-            request_id: id.map(Into::into),
-            content_hash: body.into(),
-            redelivery,
-            topic: "t".into(),
-            body: body.into(),
-            response_topic: "r".into(),
-            correlation_data: Some(vec![1, 2]),
-            correlation_id: "c".into(),
-            traceparent: None,
-            received_at: Timestamp::now(),
-        }
-    }
-
-    async fn journal(folder: &tempfile::TempDir) -> Journal {
-        Store::open(&folder.path().join("test.db"), &NONE).await.expect("opens").journal()
-    }
-
-    #[tokio::test]
-    async fn a_repeat_gets_the_first_answer_and_other_content_under_the_same_id_is_a_conflict() {
-        let folder = tempfile::tempdir().expect("folder");
-        let journal = journal(&folder).await;
-        let first = request("k1", Some("7"), "a", false);
-        assert_eq!(journal.accept(&first).await.expect("works"), Acceptance::New);
-        let repeat = request("k2", Some("7"), "a", false);
-        assert_eq!(journal.accept(&repeat).await.expect("works"), Acceptance::Pending);
-        let now = Timestamp::now();
-        assert!(journal.settle_now("k1", b"one", true, now).await.expect("works"));
-        assert!(!journal.settle_now("k1", b"two", true, now).await.expect("works"), "one outcome");
-        journal.delivered("k1").await.expect("works");
-        assert!(journal.owed().await.expect("works").is_empty());
-        assert_eq!(journal.accept(&repeat).await.expect("works"), Acceptance::Answered);
-        let owed = journal.owed().await.expect("works");
-        assert_eq!((owed.len(), owed[0].response.as_slice()), (1, b"one".as_slice()));
-        let other = request("k3", Some("7"), "b", false);
-        assert_eq!(journal.accept(&other).await.expect("works"), Acceptance::Conflict);
-    }
-
-    #[tokio::test]
-    async fn without_an_id_only_a_redelivery_is_a_duplicate() {
-        let folder = tempfile::tempdir().expect("folder");
-        let journal = journal(&folder).await;
-        for (key, redelivery, want) in [
-            ("k1", false, Acceptance::New),
-            ("k2", false, Acceptance::New),
-            ("k3", true, Acceptance::Pending),
-        ] {
-            let got = journal.accept(&request(key, None, "a", redelivery)).await.expect("works");
-            assert_eq!(got, want, "{key}");
-        }
-    }
-
-    #[tokio::test]
-    async fn what_was_not_answered_is_found_again_after_a_restart() {
-        let folder = tempfile::tempdir().expect("folder");
-        let before = journal(&folder).await;
-        before.accept(&request("k1", Some("1"), "a", false)).await.expect("works");
-        before.accept(&request("k2", Some("2"), "b", false)).await.expect("works");
-        before.settle_now("k2", b"done", true, Timestamp::now()).await.expect("works");
-        drop(before);
-        let after = journal(&folder).await;
-        let open: Vec<String> = after.unanswered().await.expect("works").into_iter().map(|r| r.id).collect();
-        assert_eq!(open, ["k1"]);
-        assert_eq!(after.owed().await.expect("works").len(), 1);
-    }
-
-    #[tokio::test]
-    async fn a_damaged_database_is_told_and_left_alone() {
-        let folder = tempfile::tempdir().expect("folder");
-        let path = folder.path().join("test.db");
-        std::fs::write(&path, vec![b'x'; 8192]).expect("writes");
-        let error = Store::open(&path, &NONE).await.expect_err("damaged");
-        assert!(matches!(error, crate::OpenError::Damaged { .. }), "{error:?}");
-        assert_eq!(std::fs::read(&path).expect("reads"), vec![b'x'; 8192]);
-    }
-}
+mod tests;

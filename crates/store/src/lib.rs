@@ -1,10 +1,14 @@
-//! SQLite stores: opening and migrating one, and the journal of requests that every coordinator keeps.
+//! SQLite stores: opening and migrating one, the journal of requests that every coordinator keeps, and the
+//! trail of who asked for what.
 //!
 //! A coordinator's own tables are its own affair: it passes its migrations to [`Store::open`] and uses the
 //! pool. Versions below 1000 are this crate's.
 
+pub mod audit;
 pub mod journal;
 
+use std::fs::Permissions;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,7 +18,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 pub use sqlx::migrate::Migrator;
 pub use sqlx::{Error, SqliteConnection as Connection};
 
-pub use journal::{Acceptance, Accepted, Journal, Owed, Received};
+pub use audit::{Audit, Entry};
+pub use journal::{Acceptance, Accepted, Delivered, Journal, Owed, Received};
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
@@ -22,6 +27,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!();
 #[derive(Clone, Debug)]
 pub struct Store {
     pool: SqlitePool,
+    audited: audit::Bounds,
 }
 
 /// Why a database cannot be opened.
@@ -62,12 +68,14 @@ impl Store {
     /// Opens the database at `path`, creates it when it is missing, checks it, and brings its tables up to
     /// date with this crate's and the service's `own` migrations.
     ///
-    /// Writes reach the disk before they are acknowledged (`synchronous=FULL`).
+    /// Writes reach the disk before they are acknowledged (`synchronous=FULL`). The files are their owner's alone:
+    /// requests can hold what is nobody else's business.
     ///
     /// # Errors
     /// The file cannot be used, is damaged, or is of a later version.
     pub async fn open(path: &Path, own: &Migrator) -> Result<Self, OpenError> {
         let open = |source| OpenError::Open { path: path.to_owned(), source };
+        close_to_others(path).map_err(|e| open(e.into()))?;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -97,7 +105,13 @@ impl Store {
                 .await
                 .map_err(|source| OpenError::Migrate { path: path.to_owned(), source })?;
         }
-        Ok(Self { pool })
+        Ok(Self { pool, audited: audit::Bounds::default() })
+    }
+
+    /// The same, with an audit trail of the newest `records`. One that is longer is cut by later records.
+    #[must_use]
+    pub fn auditing(self, records: u32) -> Self {
+        Self { audited: audit::Bounds::of(records), ..self }
     }
 
     /// The connections.
@@ -107,7 +121,12 @@ impl Store {
 
     /// The journal of requests.
     pub fn journal(&self) -> Journal {
-        Journal::new(self.pool.clone())
+        Journal::new(self.pool.clone(), self.audited)
+    }
+
+    /// Who asked for what, and what came of it.
+    pub fn audit(&self) -> Audit {
+        Audit::new(self.pool.clone(), self.audited)
     }
 
     /// The single value kept under `name`.
@@ -141,4 +160,22 @@ impl Store {
     pub async fn close(&self) {
         self.pool.close().await;
     }
+}
+
+/// Makes the database's file, if there is none, and takes the rights of everybody but its owner away. SQLite gives
+/// the files that it keeps beside it the mode of the first.
+fn close_to_others(path: &Path) -> std::io::Result<()> {
+    const OWNER_ONLY: u32 = 0o600;
+    std::fs::OpenOptions::new().append(true).create(true).mode(OWNER_ONLY).open(path)?;
+    for suffix in ["", "-wal", "-shm"] {
+        let mut file = path.as_os_str().to_owned();
+        file.push(suffix);
+        match std::fs::metadata(&file) {
+            Ok(metadata) if metadata.permissions().mode() & 0o077 == 0 => {}
+            Ok(_) => std::fs::set_permissions(&file, Permissions::from_mode(OWNER_ONLY))?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }

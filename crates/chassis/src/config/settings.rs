@@ -1,5 +1,6 @@
 //! What can be configured of every coordinator.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -27,6 +28,10 @@ pub struct Common {
     pub run_dir: PathBuf,
     /// Which log lines are written: `error`, `warn`, `info`, `debug`, or `target=level,…`.
     pub log: String,
+    /// How many records the audit trail keeps.
+    pub audit_records: u32,
+    /// How often each principal may ask.
+    pub requests: RequestSettings,
 }
 
 impl Default for Common {
@@ -37,6 +42,8 @@ impl Default for Common {
             data_dir: "/data".into(),
             run_dir: "/run/bigskies".into(),
             log: "info".into(),
+            audit_records: 10_000,
+            requests: RequestSettings::default(),
         }
     }
 }
@@ -71,7 +78,47 @@ impl Common {
                 faults.push(Fault::new(key, format!("cannot read {file}: {e}")));
             }
         }
+        if !AUDIT_RECORDS.contains(&self.audit_records) {
+            let (least, most) = (AUDIT_RECORDS.start(), AUDIT_RECORDS.end());
+            faults.push(Fault::new("audit_records", format!("give a number from {least} to {most}")));
+        }
+        faults.extend(self.requests.faults());
         faults
+    }
+}
+
+/// Fewer would not tell of a day's work, more would make the database slow.
+const AUDIT_RECORDS: RangeInclusive<u32> = 100..=1_000_000;
+
+/// How often each principal may ask. What comes over it is refused, and most of it not even answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestSettings {
+    /// Requests a second of one plugin that are taken in the long run.
+    pub plugin_per_second: u32,
+    /// Requests of one plugin that are taken at once, and that may wait for their turn.
+    pub plugin_burst: u32,
+    /// Requests a second of one operator that are taken in the long run. Operators on the SDK's topics are one.
+    pub operator_per_second: u32,
+    /// Requests of one operator that are taken at once, and that may wait for their turn.
+    pub operator_burst: u32,
+}
+
+impl Default for RequestSettings {
+    fn default() -> Self {
+        Self { plugin_per_second: 10, plugin_burst: 50, operator_per_second: 50, operator_burst: 200 }
+    }
+}
+
+impl RequestSettings {
+    fn faults(&self) -> impl Iterator<Item = Fault> {
+        let all = [
+            ("requests.plugin_per_second", self.plugin_per_second),
+            ("requests.plugin_burst", self.plugin_burst),
+            ("requests.operator_per_second", self.operator_per_second),
+            ("requests.operator_burst", self.operator_burst),
+        ];
+        let wrong = all.into_iter().filter(|(_, value)| !(1..=100_000).contains(value));
+        wrong.map(|(key, _)| Fault::new(key, "give a number from 1 to 100000"))
     }
 }
 
@@ -84,7 +131,8 @@ pub struct BrokerSettings {
     pub port: u16,
     /// Login.
     pub username: String,
-    /// The file that holds the password.
+    /// The file that holds the password. When it has two lines, the first is the login, which wins over
+    /// `username`: both change together when secrets are renewed.
     pub password_file: PathBuf,
     /// The file with the certificates (PEM) that the broker's must be signed by; with it TLS is used.
     pub ca_file: Option<PathBuf>,
@@ -120,16 +168,20 @@ impl BrokerLogin {
             std::fs::read_to_string(file)
                 .map_err(|e| Fault::new(key, format!("cannot read {}: {e}", file.display())))
         };
-        let password = read("broker.password_file", &settings.password_file)?;
+        let content = read("broker.password_file", &settings.password_file)?;
+        let content = content.trim();
+        let (username, password) = content.split_once('\n').unwrap_or((&settings.username, content));
         let password = password.trim();
         if password.is_empty() {
             return Err(Fault::new("broker.password_file", "holds no password"));
         }
+        let settings = BrokerSettings { username: username.trim().to_owned(), ..settings.clone() };
         let tls = match &settings.ca_file {
             None => None,
             Some(file) => Some(bus::Tls { ca_pem: read("broker.ca_file", file)?.into_bytes() }),
         };
-        Ok(Self { settings: settings.clone(), password: bus::Password::new(password), tls })
+        let password = bus::Password::new(password);
+        Ok(Self { settings, password, tls })
     }
 
     /// A session's configuration under `client_id`.

@@ -1,0 +1,218 @@
+//! A delivery as the journal takes it, or why it is none.
+
+use std::time::Duration;
+
+use aws_lc_rs::digest;
+use bus::Delivery;
+use envelope::message::{DecodeError, Incoming as Decoded, decode};
+use envelope::topic::RequestTopic;
+use envelope::{ErrorBody, ErrorCode, Timestamp};
+use store::Received;
+
+use super::{fresh, shortened};
+use crate::audit;
+use crate::service::without_values;
+
+/// How long a request is valid that says nothing about it, while nobody takes it.
+pub(super) const VALID: Duration = Duration::from_secs(60);
+/// Levels of nesting that are decoded.
+const MAX_DEPTH: usize = 127;
+
+/// A request that is to be recorded.
+pub(super) struct Parcel {
+    pub(super) received: Received,
+    /// The plugin or account that it is about.
+    pub(super) target: Option<String>,
+}
+
+/// Why a request is not recorded, with as much as is known of it.
+pub(super) struct Returned {
+    pub(super) error: ErrorBody,
+    pub(super) correlation_id: String,
+    pub(super) target: Option<String>,
+}
+
+/// What the door needs to know of a request, or what the caller is told at once. `away` is set while the
+/// request may have waited in the broker for as long as we were away.
+pub(super) fn receive(
+    topic: &RequestTopic,
+    delivery: &Delivery,
+    away: Option<Duration>,
+    now: Timestamp,
+) -> Result<Parcel, Box<Returned>> {
+    let decoded = decode(&delivery.payload).map_err(|e| {
+        let error = bad_request(&e, &delivery.payload);
+        Box::new(Returned { error, correlation_id: loose_correlation(delivery), target: None })
+    })?;
+    let (envelope, payload) = match &decoded {
+        Decoded::Enveloped(envelope) => (Some(envelope), &envelope.payload),
+        Decoded::Raw(payload) => (None, payload),
+    };
+    let request_id = envelope.map(|e| e.id.clone());
+    let correlation_id = envelope
+        .and_then(|e| e.correlation_id.clone())
+        .or(request_id.clone())
+        .unwrap_or_else(|| loose_correlation(delivery));
+    let target = audit::target(payload).map(str::to_owned);
+    let expired = match envelope.and_then(|e| e.expires_at) {
+        Some(at) => at < now,
+        None => {
+            let age_unknown = delivery.expiry.is_none() && away.is_some();
+            age_unknown && envelope.is_none_or(|e| now.since(e.timestamp) > VALID)
+        }
+    };
+    if expired {
+        return Err(Box::new(Returned { error: self::expired(), correlation_id, target }));
+    }
+    let reply_to = delivery.response_topic.as_ref().or(envelope.and_then(|e| e.reply_to.as_ref()));
+    if let Some(aimed) = reply_to
+        && !topic.may_answer_on(aimed)
+    {
+        return Err(Box::new(Returned { error: reply_refused(topic, aimed), correlation_id, target }));
+    }
+    let traceparent = delivery
+        .user_properties
+        .iter()
+        .find(|(name, _)| name == telemetry::TRACEPARENT)
+        .map(|(_, value)| value.clone())
+        .or(envelope.and_then(|e| e.traceparent.clone()));
+    let mut hash = digest::Context::new(&digest::SHA256);
+    hash.update(delivery.topic.as_bytes());
+    hash.update(&[0]);
+    hash.update(&delivery.payload);
+    let content_hash = hash.finish().as_ref().iter().map(|b| format!("{b:02x}")).collect();
+    let received = Received {
+        id: fresh(),
+        principal: topic.caller.to_string(),
+        correlation_id,
+        request_id,
+        content_hash,
+        redelivery: delivery.dup,
+        topic: delivery.topic.clone(),
+        body: delivery.payload.to_vec(),
+        response_topic: reply_to.cloned().unwrap_or_else(|| topic.response()),
+        correlation_data: delivery.correlation_data.as_ref().map(|d| d.to_vec()),
+        traceparent: traceparent.filter(|t| t.len() <= 64),
+        received_at: now,
+    };
+    Ok(Parcel { received, target })
+}
+
+/// The correlation id that an answer to this request carries, however little of it can be read.
+pub(super) fn correlation(delivery: &Delivery) -> String {
+    match decode(&delivery.payload) {
+        Ok(Decoded::Enveloped(envelope)) => envelope.correlation_id.unwrap_or(envelope.id),
+        _ => loose_correlation(delivery),
+    }
+}
+
+/// A correlation id for a request that names none in an envelope: the MQTT 5 correlation data where it is
+/// short text, else a new one.
+fn loose_correlation(delivery: &Delivery) -> String {
+    delivery
+        .correlation_data
+        .as_ref()
+        .filter(|d| !d.is_empty() && d.len() <= 128 && d.iter().all(u8::is_ascii_graphic))
+        .and_then(|d| String::from_utf8(d.to_vec()).ok())
+        .unwrap_or_else(fresh)
+}
+
+pub(super) fn bad_request(error: &DecodeError, bytes: &[u8]) -> ErrorBody {
+    let reason = match error {
+        DecodeError::NotJson(_) if is_too_deep(bytes) => format!(
+            "it is nested deeper than {MAX_DEPTH} levels, which are the most that are taken; make it flatter"
+        ),
+        DecodeError::BadEnvelope(e) => {
+            let reason = without_values(e);
+            format!("it has a \"type\" and a \"payload\" and yet is no envelope: {reason}")
+        }
+        other => other.to_string(),
+    };
+    ErrorBody::new(ErrorCode::BadRequest, format!("The request cannot be read: {reason}."))
+}
+
+/// Whether JSON's arrays and objects lie deeper in each other than is decoded.
+fn is_too_deep(bytes: &[u8]) -> bool {
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for byte in bytes {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => depth += 1,
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > MAX_DEPTH {
+            return true;
+        }
+    }
+    false
+}
+
+pub(super) fn expired() -> ErrorBody {
+    ErrorBody::new(
+        ErrorCode::Expired,
+        "The request had waited for longer than it was valid, and was not carried out. Send it again if it \
+         is still wanted.",
+    )
+}
+
+pub(super) fn conflict() -> ErrorBody {
+    ErrorBody::new(
+        ErrorCode::Conflict,
+        "Another request with this id and other content came before. Give each request an id of its own; only \
+         a repeat of the same request may repeat it.",
+    )
+}
+
+/// Never answered: a retained message is nobody's request now, and comes again with every subscription.
+pub(super) fn retained() -> ErrorBody {
+    ErrorBody::new(
+        ErrorCode::BadRequest,
+        "The request was retained, and was ignored: it would be carried out again at each reconnect. Publish \
+         requests without the retain flag.",
+    )
+}
+
+fn reply_refused(topic: &RequestTopic, aimed: &str) -> ErrorBody {
+    ErrorBody::new(
+        ErrorCode::ReplyRefused,
+        format!(
+            "The answer cannot go to {:?}: a response topic must lie in your own response space, such as {}. \
+             Leave it out to have the answer there.",
+            shortened(aimed),
+            topic.response()
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_that_is_nested_too_deep_is_told_so_and_not_that_it_is_no_json() {
+        let nested =
+            |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels - 1), "]".repeat(levels - 1));
+        assert!(decode(nested(MAX_DEPTH).as_bytes()).is_ok());
+        let text = nested(MAX_DEPTH + 1);
+        let error = decode(text.as_bytes()).expect_err("too deep");
+        assert!(bad_request(&error, text.as_bytes()).message.contains("127 levels"));
+        let brackets = format!("{{\"a\":\"\\\"{}\"", "[".repeat(500));
+        let error = decode(brackets.as_bytes()).expect_err("no JSON");
+        assert!(bad_request(&error, brackets.as_bytes()).message.contains("not JSON"));
+    }
+
+    #[test]
+    fn what_is_wrong_with_an_envelope_is_told_without_what_it_says() {
+        let text = br#"{"type":"request","payload":{},"id":"1","source":"s","timestamp":"2026-01-16T00:00:00Z","token":{"a":"hunter2"}}"#;
+        let error = decode(text).expect_err("the token is no text");
+        let told = bad_request(&error, text).message;
+        assert!(told.contains("expected a string") && !told.contains("hunter2"), "{told}");
+        let text = br#"{"type":"hunter2","payload":{}}"#;
+        let error = decode(text).expect_err("no such type");
+        let told = bad_request(&error, text).message;
+        assert!(told.contains("expected one of") && !told.contains("hunter2"), "{told}");
+    }
+}

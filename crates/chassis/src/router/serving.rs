@@ -1,0 +1,177 @@
+//! Serving: whoever was let in is authorised, handed to the service in its turn, and answered.
+
+use std::sync::Arc;
+
+use bus::{Delivery, Outgoing};
+use envelope::message::{Incoming as Decoded, decode};
+use envelope::topic::RequestTopic;
+use envelope::{Answer, ErrorBody, Operation, Principal, Timestamp};
+use serde_json::Value;
+use store::Accepted;
+use store::audit::is_refusal;
+use tracing::{Instrument, Span, field};
+
+use super::received::{bad_request, expired};
+use super::{Router, fresh, shortened};
+use crate::audit;
+use crate::flood::InHand;
+use crate::refusal::{authorise, internal};
+use crate::service::{Permit, Reply, Request, Service};
+use crate::turns::Turns;
+
+impl<S: Service> Router<S> {
+    /// Serves a journalled request in its turn, and answers it through the journal.
+    pub(super) fn queue(self: &Arc<Self>, accepted: Accepted, in_hand: Option<InHand>, turns: &mut Turns) {
+        let Some(topic) = RequestTopic::parse(&accepted.topic) else { return };
+        let (payload, token) = match decode(&accepted.body) {
+            Ok(Decoded::Enveloped(envelope)) => (envelope.payload, envelope.token),
+            Ok(Decoded::Raw(payload)) => (payload, None),
+            Err(error) => return tracing::error!(%error, "a journalled request cannot be decoded"),
+        };
+        let request = Request {
+            id: accepted.id,
+            correlation_id: accepted.correlation_id,
+            traceparent: accepted.traceparent,
+            payload,
+        };
+        let key = turn(&topic.caller, &request.payload);
+        let router = self.clone();
+        turns.queue(&key, &self.tasks, async move {
+            let _until_answered = in_hand;
+            let (id, correlation_id) = (request.id.clone(), request.correlation_id.clone());
+            let (result, traceparent) = router.clone().serve(&topic, token, request).await;
+            let answer = match result {
+                Ok(Reply::Later) => return,
+                Ok(Reply::Now(data)) => Answer::Success(data),
+                Err(error) => {
+                    if is_refusal(error.code) {
+                        router.report_refusal(&topic, &error, &correlation_id);
+                    }
+                    Answer::Failure(error)
+                }
+            };
+            if let Err(error) = router.replies.answer(&id, &answer, &correlation_id, traceparent).await {
+                // The row stays without a response, and is handled again at the next start.
+                tracing::error!(%error, correlation_id, "an answer cannot be recorded");
+            }
+        });
+    }
+
+    /// Serves a request of another coordinator in its turn, and answers it once. It is acknowledged when it is
+    /// answered, and in the audit trail only when it is refused.
+    pub(super) fn queue_internal(
+        self: &Arc<Self>,
+        topic: RequestTopic,
+        delivery: Delivery,
+        turns: &mut Turns,
+    ) {
+        let now = Timestamp::now();
+        let decoded = decode(&delivery.payload);
+        let (payload, correlation_id, traceparent, expires_at) = match decoded {
+            Ok(Decoded::Enveloped(e)) => {
+                (Ok(e.payload), e.correlation_id.unwrap_or(e.id), e.traceparent, e.expires_at)
+            }
+            Ok(Decoded::Raw(payload)) => (Ok(payload), fresh(), None, None),
+            Err(error) => (Err(bad_request(&error, &delivery.payload)), fresh(), None, None),
+        };
+        let late = expires_at.is_some_and(|at| at < now);
+        let payload = payload.and_then(|payload| if late { Err(expired()) } else { Ok(payload) });
+        let key = payload.as_ref().map(|payload| turn(&topic.caller, payload)).unwrap_or_default();
+        let target = payload.as_ref().ok().and_then(audit::target).map(str::to_owned);
+        let router = self.clone();
+        turns.queue(&key, &self.tasks, async move {
+            let at_the_door = payload.is_err();
+            let (result, traceparent) = match payload {
+                Err(error) => (Err(error), traceparent),
+                Ok(payload) => {
+                    let request =
+                        Request { id: fresh(), correlation_id: correlation_id.clone(), traceparent, payload };
+                    router.clone().serve(&topic, None, request).await
+                }
+            };
+            let answer = match result {
+                Ok(Reply::Now(data)) => Answer::Success(data),
+                Ok(Reply::Later) => {
+                    Answer::Failure(internal(&std::io::Error::other("an internal answer came too late")))
+                }
+                Err(error) => {
+                    if at_the_door || is_refusal(error.code) {
+                        router.record_refusal(&topic, target.as_deref(), &error, &correlation_id, 1).await;
+                    }
+                    Answer::Failure(error)
+                }
+            };
+            let response = router.replies.encode(&answer, &correlation_id, traceparent);
+            let mut message = Outgoing::new(topic.response(), response);
+            message.correlation_data = delivery.correlation_data.clone();
+            if let Err(error) = router.bus.publish(message).await {
+                tracing::warn!(error = telemetry::chain(&error), "an internal answer was not delivered");
+            }
+            delivery.ack().await;
+        });
+    }
+
+    /// Authorises and handles one request, and logs it once. Returns the trace context to answer with.
+    async fn serve(
+        self: Arc<Self>,
+        topic: &RequestTopic,
+        token: Option<String>,
+        request: Request,
+    ) -> (Result<Reply, ErrorBody>, Option<String>) {
+        let span = tracing::info_span!(
+            "handler",
+            operation = shortened(&topic.operation),
+            principal = %topic.caller,
+            plugin_id = field::Empty,
+            correlation_id = request.correlation_id,
+            trace_id = field::Empty,
+        );
+        if let Some(id) = request.payload["plugin_id"].as_str() {
+            span.record("plugin_id", shortened(id));
+        }
+        telemetry::join(&span, request.traceparent.as_deref());
+        let traceparent = telemetry::traceparent(&span);
+        let request = Request { traceparent: traceparent.clone(), ..request };
+        let permit = authorise(topic, token.as_deref(), &self.verifier, Timestamp::now());
+        let result = match permit {
+            Err(error) => Err(error),
+            Ok(permit) => {
+                let work = async move { self.handle(permit, request).await }.instrument(span.clone());
+                // In a task of its own, so that a bug in one handler is an answer and not an end.
+                match tokio::spawn(work).await {
+                    Ok(result) => result,
+                    Err(error) => Err(span.in_scope(|| internal(&error))),
+                }
+            }
+        };
+        log(&span, &result);
+        (result, traceparent)
+    }
+
+    async fn handle(&self, permit: Permit, request: Request) -> Result<Reply, ErrorBody> {
+        match permit.operation() {
+            Operation::Audit => audit::handle(S::COORDINATOR, &self.store, &request).await,
+            _ => self.service.handle(permit, request).await,
+        }
+    }
+}
+
+/// Whose turn it is: requests about one plugin or account come one after another, whoever asks. What is about
+/// none waits only for what the same caller asked before.
+fn turn(caller: &Principal, payload: &Value) -> String {
+    let named = |field: &str| payload[field].as_str().filter(|name| name.len() <= 64);
+    match (named("plugin_id"), named("name")) {
+        (Some(plugin), _) => plugin.to_owned(),
+        (None, Some(account)) => format!("account {account}"),
+        (None, None) => format!("caller {caller}"),
+    }
+}
+
+fn log(span: &Span, result: &Result<Reply, ErrorBody>) {
+    let _entered = span.enter();
+    match result {
+        Ok(Reply::Now(_)) => tracing::info!("answered"),
+        Ok(Reply::Later) => tracing::info!("accepted"),
+        Err(error) => tracing::warn!(code = error.code.as_str(), reason = error.message, "refused"),
+    }
+}

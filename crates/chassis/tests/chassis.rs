@@ -1,0 +1,9 @@
+//! A small coordinator on the chassis, with a real broker.
+#![expect(clippy::panic, reason = "a test fails by panicking, and says why")]
+
+mod chassis {
+    mod audit;
+    mod flood;
+    mod size;
+    mod stage;
+}
