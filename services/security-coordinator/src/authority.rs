@@ -3,24 +3,28 @@
 //! Every change is made under one lock: first in the database, then on the topics. What a kill interrupts
 //! between the two is published at the next start.
 
+mod tell;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chassis::service::Parts;
 use chassis::{Permit, Publisher, Request};
-use envelope::payload::event::{Event, EventKind};
-use envelope::payload::token::{Revoked, Token, TokenMessage};
-use envelope::{PluginId, StartId, Timestamp, topic};
-use serde_json::{Value, json};
+use envelope::payload::token::{Revoked, Rotated, Token, TokenMessage};
+use envelope::{PluginId, Timestamp, topic};
 use sqlx::{SqliteConnection, SqlitePool};
 use token::{LEEWAY_SECONDS, SignError, Verifier};
 use tokio::sync::{Mutex, MutexGuard, Notify};
 
 use crate::clock::Clock;
-use crate::keys::{KeyRing, KeysError};
-use crate::revocations;
+use crate::keys::{KeyRing, KeysError, NotYet};
 use crate::settings::Settings;
-use crate::tokens::Issued;
+use crate::tokens::{self, Issued};
+use crate::{private, revocations};
+
+/// A plugin that asks gets a new token at most once in so long.
+const SIGNED_LATELY: Duration = Duration::from_secs(10);
 
 /// Where a change comes from, for its event.
 pub(crate) struct Origin<'a> {
@@ -47,8 +51,23 @@ pub(crate) struct Authority {
     verifier: Verifier,
     clock: Arc<dyn Clock>,
     lifetime: Duration,
+    key_lifetime: Duration,
+    /// How long a key is published before it signs.
+    key_notice: Duration,
     state: Mutex<State>,
     changed: Notify,
+    keys_changed: Notify,
+}
+
+/// Why keys were not rotated.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RotateError {
+    #[error(transparent)]
+    NotYet(#[from] NotYet),
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    #[error("the keys cannot be written to the database")]
+    Store(#[from] sqlx::Error),
 }
 
 /// What only the holder of the lock sees.
@@ -57,6 +76,8 @@ pub(crate) struct State {
     /// Until then the clock is not trusted to say that a revocation is past: it may have been set a moment
     /// ago, and may be set back.
     unsure_until: Instant,
+    /// When a plugin last got a token of its own accord or another's, as long as that was a moment ago.
+    signed: HashMap<PluginId, Instant>,
 }
 
 impl Authority {
@@ -77,10 +98,22 @@ impl Authority {
         verifier: Verifier,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, KeysError> {
+        private::check_key_file(&settings.key_file);
         let keys = KeyRing::open(&pool, settings, clock.now()).await?;
         let lifetime = settings.token_lifetime();
-        let state = Mutex::new(State { keys, unsure_until: Instant::now() + doubt(lifetime) });
-        Ok(Self { pool, publisher, verifier, clock, lifetime, state, changed: Notify::new() })
+        let unsure_until = Instant::now() + doubt(lifetime);
+        Ok(Self {
+            pool,
+            publisher,
+            verifier,
+            clock,
+            lifetime,
+            key_lifetime: settings.key_lifetime(),
+            key_notice: settings.key_notice(),
+            state: Mutex::new(State { keys, unsure_until, signed: HashMap::new() }),
+            changed: Notify::new(),
+            keys_changed: Notify::new(),
+        })
     }
 
     pub(crate) fn clock(&self) -> &dyn Clock {
@@ -93,6 +126,10 @@ impl Authority {
 
     pub(crate) fn lifetime(&self) -> Duration {
         self.lifetime
+    }
+
+    pub(crate) fn key_lifetime(&self) -> Duration {
+        self.key_lifetime
     }
 
     pub(crate) fn verifier(&self) -> &Verifier {
@@ -120,6 +157,45 @@ impl Authority {
     /// Waits for [`changed`](Self::changed).
     pub(crate) async fn has_changed(&self) {
         self.changed.notified().await;
+    }
+
+    /// Waits until there is a next key that the broker may not have yet.
+    pub(crate) async fn keys_have_changed(&self) {
+        self.keys_changed.notified().await;
+    }
+
+    /// Waits until the broker has everything that was published before, for `deadline` at most. Returns
+    /// whether it has.
+    pub(crate) async fn is_published(&self, deadline: Duration) -> bool {
+        self.publisher.flushed(deadline).await
+    }
+
+    /// Moves the keys on: next becomes active, active becomes retiring, a new next is made. `by` is the
+    /// request that asks for it, if one does.
+    ///
+    /// # Errors
+    /// The next key may not sign yet, or the database failed; nothing has changed.
+    pub(crate) async fn rotate(
+        &self,
+        state: &mut State,
+        by: Option<&str>,
+        origin: Origin<'_>,
+    ) -> Result<Rotated, RotateError> {
+        state.keys.may_turn(self.key_notice, self.lifetime)?;
+        let now = self.now();
+        let mut tx = self.begin().await?;
+        // The clock may have been set since tokens were issued: never less than a whole lifetime from now.
+        let latest = tokens::latest_expiry(&mut tx).await?.unwrap_or(i64::MIN);
+        let until = latest.max(now.after(self.lifetime).as_seconds()).saturating_add(2 * LEEWAY_SECONDS);
+        let turn = state.keys.turn(&mut tx, now, until, self.lifetime, by).await?;
+        tx.commit().await?;
+        state.keys.turned(turn);
+        self.publish_keys(state);
+        let names = state.keys.names();
+        self.tell_rotated(&names, origin);
+        self.keys_changed.notify_one();
+        self.changed();
+        Ok(names)
     }
 
     /// Puts the public keys on their topic, and to use.
@@ -155,46 +231,6 @@ impl Authority {
     pub(crate) fn clear_token(&self, plugin: &PluginId) {
         self.publisher.clear(topic::coordinator::token(plugin));
     }
-
-    /// Tells that a plugin has a new token. The token itself is never told.
-    pub(crate) fn tell_issued(&self, change: &'static str, issued: &Issued, origin: Origin<'_>) {
-        let details = json!({
-            "change": change,
-            "start_id": issued.terms.start_id,
-            "jti": issued.jti,
-            "kid": issued.kid,
-            "scope": issued.terms.scope,
-            "expires_at": Timestamp::from_seconds(issued.expires_at),
-            "refresh_at": issued.refresh_at,
-        });
-        let plugin = &issued.terms.plugin_id;
-        self.tell(plugin, format!("The token of {plugin} was {change}."), details, origin);
-    }
-
-    /// Tells that the tokens of a start are refused from now on.
-    pub(crate) fn tell_revoked(
-        &self,
-        change: &'static str,
-        plugin: &PluginId,
-        start: StartId,
-        origin: Origin<'_>,
-    ) {
-        let details = json!({"change": change, "start_id": start});
-        let message = format!("The tokens of {plugin}'s start {start} are refused from now on.");
-        self.tell(plugin, message, details, origin);
-    }
-
-    fn tell(&self, plugin: &PluginId, message: String, details: Value, origin: Origin<'_>) {
-        let event = Event {
-            event: EventKind::Token,
-            plugin_id: Some(plugin.clone()),
-            operation_id: None,
-            message,
-            cause: origin.cause,
-            details,
-        };
-        self.publisher.event(event, origin.correlation_id, origin.traceparent);
-    }
 }
 
 impl State {
@@ -209,6 +245,17 @@ impl State {
         Ok(token.expect("a new token names the active key, which the ring holds"))
     }
 
+    /// Notes that `plugin` has got a new token just now.
+    pub(crate) fn note_signed(&mut self, plugin: &PluginId) {
+        self.signed.retain(|_, at| at.elapsed() < SIGNED_LATELY);
+        self.signed.insert(plugin.clone(), Instant::now());
+    }
+
+    /// Whether `plugin` got its token a moment ago, so that another would be no fresher.
+    pub(crate) fn has_signed_lately(&self, plugin: &PluginId) -> bool {
+        self.signed.get(plugin).is_some_and(|at| at.elapsed() < SIGNED_LATELY)
+    }
+
     /// Notes that the clock was set.
     pub(crate) fn clock_stepped(&mut self, lifetime: Duration) {
         self.unsure_until = Instant::now() + doubt(lifetime);
@@ -219,17 +266,28 @@ impl State {
         self.unsure_until.saturating_duration_since(Instant::now())
     }
 
-    /// Drops revocations that are past, if the clock can be trusted. Returns whether there were any.
+    /// Drops revocations, ids of tokens and keys that are past, if the clock can be trusted.
     pub(crate) async fn drop_past(
-        &self,
+        &mut self,
         connection: &mut SqliteConnection,
         now: Timestamp,
-    ) -> Result<bool, sqlx::Error> {
+    ) -> Result<Past, sqlx::Error> {
         if self.doubt_left() > Duration::ZERO {
-            return Ok(false);
+            return Ok(Past::default());
         }
-        Ok(revocations::drop_past(connection, now).await? > 0)
+        tokens::forget_past(connection, now.as_seconds().saturating_sub(LEEWAY_SECONDS)).await?;
+        let revocations = revocations::drop_past(connection, now).await? > 0;
+        Ok(Past { revocations, keys: self.keys.drop_past(connection, now).await? })
     }
+}
+
+/// What was dropped because it is past.
+#[derive(Debug, Default)]
+pub(crate) struct Past {
+    /// Whether the list of what is revoked became shorter.
+    pub(crate) revocations: bool,
+    /// The names of keys that verify nothing any more.
+    pub(crate) keys: Vec<String>,
 }
 
 /// A clock that was just set, or that we have just met, can be wrong. After as long as a token lives none is
@@ -243,60 +301,4 @@ fn encode(payload: &impl serde::Serialize) -> Vec<u8> {
 }
 
 #[cfg(test)]
-pub(crate) mod testing {
-    use envelope::Coordinator;
-    use store::Store;
-
-    use super::*;
-    use crate::clock::testing::SetClock;
-
-    pub(crate) const KEY_FILE: [u8; 32] = [7; 32];
-    /// When the tests' clock begins.
-    pub(crate) const START: i64 = 1_700_000_000;
-
-    pub(crate) fn folder() -> tempfile::TempDir {
-        let folder = tempfile::tempdir().expect("a folder");
-        std::fs::write(folder.path().join("key"), KEY_FILE).expect("writes");
-        folder
-    }
-
-    pub(crate) fn settings(folder: &tempfile::TempDir) -> Settings {
-        Settings { key_file: folder.path().join("key"), token_lifetime_seconds: 900 }
-    }
-
-    pub(crate) async fn store(folder: &tempfile::TempDir) -> Store {
-        let path = folder.path().join("security.db");
-        Store::open(&path, &crate::service::MIGRATIONS).await.expect("opens")
-    }
-
-    /// An authority over the database in `folder`, with a clock of its own.
-    pub(crate) struct Office {
-        pub(crate) authority: Authority,
-        pub(crate) clock: Arc<SetClock>,
-    }
-
-    pub(crate) async fn office(folder: &tempfile::TempDir) -> Office {
-        let clock = Arc::new(SetClock::at(START));
-        let authority = Authority::new(
-            &settings(folder),
-            store(folder).await.pool().clone(),
-            Publisher::new(Coordinator::Security),
-            Verifier::new(),
-            clock.clone(),
-        )
-        .await
-        .expect("opens");
-        crate::refresh::restore(&authority).await.expect("publishes");
-        Office { authority, clock }
-    }
-
-    pub(crate) fn origin() -> Origin<'static> {
-        Origin { cause: "a test".to_owned(), correlation_id: "c", traceparent: None }
-    }
-
-    impl State {
-        pub(crate) fn trust_the_clock(&mut self) {
-            self.unsure_until = Instant::now();
-        }
-    }
-}
+pub(crate) mod testing;

@@ -7,6 +7,7 @@
 mod settings;
 
 mod clock;
+mod private;
 
 mod keys;
 mod revocations;
@@ -15,6 +16,7 @@ mod tokens;
 mod authority;
 mod handler;
 mod refresh;
+mod rotation;
 
 mod service;
 

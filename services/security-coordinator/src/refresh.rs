@@ -1,5 +1,5 @@
 //! The background work: every token is followed by the next one before it expires, and revocations are
-//! dropped when they are past.
+//! dropped when they are past. Keys are rotated on the way when they are old enough.
 //!
 //! One pass does it all, whatever woke it: a token that is due, a new one, a clock that was set, the start
 //! of the process.
@@ -11,15 +11,18 @@ use chassis::{HealthBoard, health::Condition};
 use envelope::Timestamp;
 use token::SignError;
 
-use crate::authority::{Authority, Origin, State};
+use crate::authority::{Authority, Origin, Past, State};
 use crate::clock::Watch;
-use crate::revocations;
+use crate::keys::KeysError;
 use crate::tokens::{self, Due, Issued};
+use crate::{revocations, rotation};
 
 /// Between two looks at the clock: sleeping does not notice that it was set.
 const LOOK: Duration = Duration::from_secs(1);
-/// Between two passes: whoever is due within it shares one.
+/// Between two passes at most: whoever is due within it shares one.
 const PACE: Duration = Duration::from_millis(500);
+/// Longest between two passes: the age of the key is told, and written down now and then.
+const LONGEST: Duration = Duration::from_secs(60);
 const MOST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Why a pass did not come to its end.
@@ -29,12 +32,14 @@ pub(crate) enum PassError {
     Store(#[from] sqlx::Error),
     #[error("tokens cannot be refreshed")]
     Sign(#[from] SignError),
+    #[error("the keys cannot be rotated")]
+    Keys(#[from] KeysError),
 }
 
 /// Publishes everything that is kept: keys, revocations, tokens that are valid as they were. What is not
 /// valid any more is issued again.
 pub(crate) async fn restore(authority: &Authority) -> Result<(), PassError> {
-    let state = authority.lock().await;
+    let mut state = authority.lock().await;
     let mut connection = authority.connection().await?;
     authority.publish_keys(&state);
     authority.publish_revoked(&revocations::list(&mut connection).await?);
@@ -53,33 +58,44 @@ pub(crate) async fn restore(authority: &Authority) -> Result<(), PassError> {
         }
     }
     drop(connection);
-    renew(authority, &state, renewed, now).await
+    renew(authority, &mut state, renewed, now).await
 }
 
 /// Does everything that is due, and returns when there will be more.
 pub(crate) async fn pass(authority: &Authority) -> Result<Option<Timestamp>, PassError> {
-    let state = authority.lock().await;
+    let mut state = authority.lock().await;
     let now = authority.now();
+    // Before tokens are signed, so that those that are due get the new key. Should it fail, they still get
+    // the old one.
+    let rotation = rotation::when_due(authority, &mut state).await;
     let mut connection = authority.connection().await?;
     let due = tokens::due(&mut connection, now).await?;
     let due = due.into_iter().filter_map(|issued| Some((issued.due(now)?, issued)));
     let due: Vec<_> = due.map(|(due, issued)| (issued, due)).collect();
     drop(connection);
-    renew(authority, &state, due, now).await?;
+    renew(authority, &mut state, due, now).await?;
 
     let mut connection = authority.connection().await?;
-    if state.drop_past(&mut connection, now).await? {
+    state.keys.count_age(&mut connection, now).await?;
+    let Past { revocations: shorter, keys } = state.drop_past(&mut connection, now).await?;
+    if shorter {
         authority.publish_revoked(&revocations::list(&mut connection).await?);
     }
-    let past = revocations::next_past(&mut connection).await?;
-    let past = past.map(|at| at.max(now.after(state.doubt_left())));
+    if !keys.is_empty() {
+        authority.publish_keys(&state);
+        rotation::tell_dropped(authority, &keys);
+    }
+    let key_past = state.keys.next_past().map(|at| Timestamp::from_seconds(at.saturating_add(1)));
+    let past = [revocations::next_past(&mut connection).await?, key_past];
+    // Nothing is dropped before the clock is trusted.
+    let past = past.map(|at| at.map(|at| at.max(now.after(state.doubt_left()))));
     let next = tokens::next_due(&mut connection).await?;
-    Ok([past, next].into_iter().flatten().min())
+    Ok(past.into_iter().chain([next, Some(now.after(rotation?))]).flatten().min())
 }
 
 async fn renew(
     authority: &Authority,
-    state: &State,
+    state: &mut State,
     due: Vec<(Issued, Due)>,
     now: Timestamp,
 ) -> Result<(), PassError> {
@@ -96,6 +112,7 @@ async fn renew(
     }
     tx.commit().await?;
     for (next, token, due) in renewed {
+        state.note_signed(&next.terms.plugin_id);
         authority.publish_token(&next, token);
         let correlation_id = next.correlation_id.clone();
         let origin = Origin { cause: due.to_string(), correlation_id: &correlation_id, traceparent: None };
@@ -108,6 +125,8 @@ async fn renew(
 pub(crate) async fn run(authority: &Authority, health: &HealthBoard, shutdown: Shutdown) {
     let mut watch = Watch::new(authority.clock());
     let mut pause = LOOK;
+    // Tokens that live for a few seconds have no half of one to spare.
+    let pace = PACE.min(authority.lifetime() / 20);
     loop {
         let next = match pass(authority).await {
             Ok(next) => {
@@ -125,12 +144,13 @@ pub(crate) async fn run(authority: &Authority, health: &HealthBoard, shutdown: S
         figures(authority, health).await;
         tokio::select! {
             () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(PACE) => {}
+            () = tokio::time::sleep(pace) => {}
         }
         tokio::select! {
             () = shutdown.cancelled() => return,
             () = authority.has_changed() => {}
             () = wait(authority, &mut watch, next) => {}
+            () = tokio::time::sleep(LONGEST) => {}
         }
     }
 }
@@ -152,6 +172,11 @@ async fn wait(authority: &Authority, watch: &mut Watch, next: Option<Timestamp>)
 }
 
 async fn figures(authority: &Authority, health: &HealthBoard) {
+    let state = authority.lock().await;
+    health.figure("active_key", state.keys.active());
+    health.figure("active_key_age_seconds", state.keys.age().as_secs());
+    health.figure("retiring_keys", state.keys.retiring());
+    drop(state);
     if let Ok(mut connection) = authority.connection().await
         && let Ok(count) = tokens::count(&mut connection).await
     {
@@ -160,170 +185,4 @@ async fn figures(authority: &Authority, health: &HealthBoard) {
 }
 
 #[cfg(test)]
-mod tests {
-    use envelope::payload::token::IssueRequest;
-    use envelope::{PluginId, StartId};
-
-    use super::*;
-    use crate::authority::testing::{self, Office, START};
-    use crate::handler::issue::issue;
-    use crate::handler::revoke::revoke;
-
-    async fn started(office: &Office, id: &str) -> Issued {
-        let asked = IssueRequest {
-            plugin_id: PluginId::parse(id).expect("an id"),
-            start_id: StartId::new(),
-            scope: vec!["plugin:read".to_owned()],
-            digest: "sha256:0".to_owned(),
-        };
-        let plugin = asked.plugin_id.clone();
-        issue(&office.authority, asked, testing::origin()).await.expect("issues");
-        current(office, &plugin).await
-    }
-
-    async fn current(office: &Office, plugin: &PluginId) -> Issued {
-        let mut connection = office.authority.connection().await.expect("connects");
-        tokens::of_plugin(&mut connection, plugin).await.expect("reads").expect("has a token")
-    }
-
-    /// Whether the token is accepted now.
-    async fn accepted(office: &Office, issued: &Issued) -> bool {
-        let token = office.authority.lock().await.sign(issued).expect("signs").expect("has the key");
-        let now = office.authority.now().as_seconds();
-        office.authority.verifier().introspect(token.as_str(), now).is_ok()
-    }
-
-    #[tokio::test]
-    async fn a_token_is_refreshed_when_it_is_due_and_not_before() {
-        let folder = testing::folder();
-        let office = testing::office(&folder).await;
-        let first = started(&office, "focuser").await;
-        let next = pass(&office.authority).await.expect("passes");
-        assert_eq!(next, Some(first.refresh_at));
-        assert_eq!(current(&office, &first.terms.plugin_id).await, first);
-        office.clock.advance(631);
-        assert!(pass(&office.authority).await.expect("passes") > next);
-        let second = current(&office, &first.terms.plugin_id).await;
-        assert_eq!((second.issued_at, &second.terms), (START + 631, &first.terms));
-        assert_ne!(second.jti, first.jti);
-        assert!(accepted(&office, &first).await && accepted(&office, &second).await);
-    }
-
-    #[tokio::test]
-    async fn whatever_the_clock_does_every_started_plugin_has_a_valid_token_after_one_pass() {
-        let folder = testing::folder();
-        let office = testing::office(&folder).await;
-        let plugin = started(&office, "focuser").await.terms.plugin_id;
-        for at in [0, START + 31_536_000, START + 31_532_400, START, START - 10, 3_000_000_000] {
-            office.clock.set(at);
-            pass(&office.authority).await.expect("passes");
-            let issued = current(&office, &plugin).await;
-            assert!(accepted(&office, &issued).await, "{at}: {issued:?}");
-            assert_eq!(issued.due(office.authority.now()), None, "{at}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_start_that_is_over_gets_no_token_any_more() {
-        let folder = testing::folder();
-        let office = testing::office(&folder).await;
-        let first = started(&office, "focuser").await;
-        let Issued { terms, .. } = first.clone();
-        revoke(&office.authority, &terms.plugin_id, terms.start_id, testing::origin())
-            .await
-            .expect("revokes");
-        assert!(!accepted(&office, &first).await);
-        office.clock.advance(5_000);
-        pass(&office.authority).await.expect("passes");
-        let mut connection = office.authority.connection().await.expect("connects");
-        assert_eq!(tokens::count(&mut connection).await.expect("counts"), 0);
-    }
-
-    #[tokio::test]
-    async fn a_revocation_is_dropped_when_it_is_past_and_the_clock_is_trusted() {
-        let folder = testing::folder();
-        let office = testing::office(&folder).await;
-        let first = started(&office, "focuser").await;
-        let terms = first.terms.clone();
-        revoke(&office.authority, &terms.plugin_id, terms.start_id, testing::origin())
-            .await
-            .expect("revokes");
-        let listed = async || {
-            let mut connection = office.authority.connection().await.expect("connects");
-            revocations::list(&mut connection).await.expect("reads").sids.len()
-        };
-        // A clock that jumps ahead and back does not bring the token back.
-        office.clock.advance(31_536_000);
-        pass(&office.authority).await.expect("passes");
-        assert_eq!(listed().await, 1);
-        office.clock.set(START);
-        assert!(!accepted(&office, &first).await);
-        office.clock.advance(900 + 2 * token::LEEWAY_SECONDS);
-        office.authority.lock().await.trust_the_clock();
-        pass(&office.authority).await.expect("passes");
-        assert_eq!(listed().await, 1, "not past yet");
-        office.clock.advance(1);
-        pass(&office.authority).await.expect("passes");
-        assert_eq!(listed().await, 0);
-    }
-
-    #[tokio::test]
-    async fn after_a_restart_valid_tokens_are_the_same_and_expired_ones_are_issued_again() {
-        let folder = testing::folder();
-        let office = testing::office(&folder).await;
-        let first = started(&office, "focuser").await;
-        let token = office.authority.lock().await.sign(&first).expect("signs");
-        let after = testing::office(&folder).await;
-        assert_eq!(current(&after, &first.terms.plugin_id).await, first);
-        assert_eq!(after.authority.lock().await.sign(&first).expect("signs"), token);
-        after.clock.advance(2_000);
-        restore(&after.authority).await.expect("publishes");
-        let renewed = current(&after, &first.terms.plugin_id).await;
-        assert_eq!((renewed.issued_at, renewed.terms), (START + 2_000, first.terms));
-    }
-
-    #[tokio::test]
-    async fn a_token_whose_key_is_gone_is_issued_again() {
-        let folder = testing::folder();
-        let office = testing::office(&folder).await;
-        let first = started(&office, "focuser").await;
-        let mut tx = office.authority.begin().await.expect("begins");
-        sqlx::query("DELETE FROM keys").execute(&mut *tx).await.expect("deletes");
-        tx.commit().await.expect("commits");
-        let after = testing::office(&folder).await;
-        let renewed = current(&after, &first.terms.plugin_id).await;
-        assert_ne!(renewed.kid, first.kid);
-        assert!(accepted(&after, &renewed).await);
-    }
-
-    #[tokio::test]
-    async fn a_damaged_row_does_not_hold_up_the_others() {
-        let folder = testing::folder();
-        let office = testing::office(&folder).await;
-        let (good, bad) = (started(&office, "focuser").await, started(&office, "dome").await);
-        let mut tx = office.authority.begin().await.expect("begins");
-        sqlx::query("UPDATE tokens SET start_id = 'x' WHERE start_id = ?")
-            .bind(bad.terms.start_id.to_string())
-            .execute(&mut *tx)
-            .await
-            .expect("updates");
-        tx.commit().await.expect("commits");
-        office.clock.advance(700);
-        pass(&office.authority).await.expect("passes");
-        assert_eq!(current(&office, &good.terms.plugin_id).await.issued_at, START + 700);
-        let again = started(&office, "dome").await;
-        assert!(accepted(&office, &again).await);
-    }
-
-    #[tokio::test]
-    async fn a_clock_that_is_set_ends_the_wait_and_is_not_trusted_for_a_while() {
-        let folder = testing::folder();
-        let office = testing::office(&folder).await;
-        office.authority.lock().await.trust_the_clock();
-        let mut watch = Watch::new(office.authority.clock());
-        let waiting = wait(&office.authority, &mut watch, None);
-        let set = async { office.clock.advance(-3600) };
-        tokio::join!(waiting, set);
-        assert!(office.authority.lock().await.doubt_left() > Duration::from_secs(900));
-    }
-}
+mod tests;

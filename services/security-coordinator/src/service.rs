@@ -11,7 +11,7 @@ use store::Migrator;
 use crate::authority::Authority;
 use crate::clock::{Clock, SystemClock};
 use crate::settings::Settings;
-use crate::{handler, refresh};
+use crate::{handler, refresh, rotation};
 
 pub(crate) static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
@@ -64,6 +64,9 @@ impl Service for SecurityCoordinator {
             Operation::Issue => handler::issue::handle(&self.authority, &permit, &request).await,
             Operation::Revoke => handler::revoke::handle(&self.authority, &permit, &request).await,
             Operation::Introspect => handler::introspect::handle(&self.authority, &permit, &request).await,
+            Operation::Rotate => handler::rotate::handle(&self.authority, &permit, &request).await,
+            Operation::RevokeToken => handler::revoke_token::handle(&self.authority, &permit, &request).await,
+            Operation::Token => handler::token::handle(&self.authority, &permit, &request).await,
             other => Err(ErrorBody::new(
                 ErrorCode::UnknownOperation,
                 format!("The security coordinator has no operation {other}."),
@@ -72,6 +75,7 @@ impl Service for SecurityCoordinator {
     }
 
     async fn run(self: Arc<Self>, shutdown: Shutdown) {
-        refresh::run(&self.authority, &self.health, shutdown).await;
+        let announcing = rotation::announce(&self.authority, shutdown.clone());
+        tokio::join!(refresh::run(&self.authority, &self.health, shutdown), announcing);
     }
 }

@@ -10,7 +10,9 @@ use envelope::{PluginId, StartId, Timestamp};
 use token::scope::{Scope, ScopeError};
 use uuid::Uuid;
 
-pub(crate) use kept::{all, count, due, next_due, of_plugin, of_start, put, remove};
+pub(crate) use kept::{
+    all, count, due, forget_past, latest_expiry, next_due, of_jti, of_plugin, of_start, put, remove,
+};
 
 /// What the SDK grants every plugin.
 const GRANTED_TO_ALL: &str = "system:read";

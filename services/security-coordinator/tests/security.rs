@@ -2,7 +2,13 @@
 #![expect(clippy::panic, reason = "a test fails by panicking, and says why")]
 
 mod security {
+    mod clock;
     mod keys;
+    mod requests;
+    mod rest;
+    mod revocation;
+    mod rotation;
+    mod soak;
     mod stage;
     mod tokens;
 }

@@ -10,7 +10,7 @@ use token::{Expect, Refusal, SignError};
 
 use super::internal;
 use crate::authority::Authority;
-use crate::tokens;
+use crate::{revocations, tokens};
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +65,7 @@ async fn introspect(
         (None, None) => match own {
             Some(own) => match current(authority, own).await? {
                 Some(token) => (Some(own.clone()), token),
-                None => return Ok(none(own)),
+                None => return none(authority, own).await,
             },
             None => return Err(IntrospectError::Nothing),
         },
@@ -75,7 +75,7 @@ async fn introspect(
             }
             match current(authority, &plugin).await? {
                 Some(token) => (Some(plugin), token),
-                None => return Ok(none(&plugin)),
+                None => return none(authority, &plugin).await,
             }
         }
     };
@@ -96,9 +96,16 @@ async fn current(authority: &Authority, plugin: &PluginId) -> Result<Option<Toke
     }
 }
 
-fn none(plugin: &PluginId) -> IntrospectResponse {
-    let reason = format!("{plugin} has no token: it gets one when it is started, until it is stopped");
-    IntrospectResponse { active: false, claims: None, reason: Some(reason) }
+/// The answer about a plugin that has no token.
+async fn none(authority: &Authority, plugin: &PluginId) -> Result<IntrospectResponse, IntrospectError> {
+    let mut connection = authority.connection().await?;
+    let reason = match revocations::held_of(&mut connection, plugin).await? {
+        Some((start, by)) => format!(
+            "the tokens of {plugin}'s start {start} were revoked by {by}; it gets one when it is started again"
+        ),
+        None => format!("{plugin} has no token: it gets one when it is started, until it is stopped"),
+    };
+    Ok(IntrospectResponse { active: false, claims: None, reason: Some(reason) })
 }
 
 fn answer(verdict: Result<Claims, Refusal>) -> IntrospectResponse {
@@ -111,12 +118,13 @@ fn answer(verdict: Result<Claims, Refusal>) -> IntrospectResponse {
 #[cfg(test)]
 mod tests {
     use envelope::StartId;
-    use envelope::payload::token::IssueRequest;
+    use envelope::payload::token::{IssueRequest, RevokeTokenRequest};
 
     use super::*;
     use crate::authority::testing::{self, Office};
     use crate::handler::issue::issue;
     use crate::handler::revoke::revoke;
+    use crate::handler::revoke_token::revoke as revoke_token;
 
     fn plugin(id: &str) -> PluginId {
         PluginId::parse(id).expect("an id")
@@ -178,6 +186,41 @@ mod tests {
         revoke(&office.authority, &plugin("focuser"), start, testing::origin()).await.expect("ends");
         assert!(reason(about(None, Some(&token))).await.contains("revoked"));
         assert!(reason(about(Some("focuser"), None)).await.contains("no token"));
+    }
+
+    #[tokio::test]
+    async fn expired_revoked_and_of_a_dropped_key_are_told_apart() {
+        let folder = testing::folder();
+        let office = testing::office(&folder).await;
+        let (start, token) = started(&office, "focuser").await;
+        let reason = async |asked| {
+            let answer = ask(&office, &Principal::Unnamed, asked).await.expect("answers");
+            assert!(!answer.active && answer.claims.is_none());
+            answer.reason.expect("a reason")
+        };
+        office.clock.advance(1_000);
+        assert!(reason(about(None, Some(&token))).await.contains("expired 100 s ago"));
+        office.clock.advance(-5_000);
+        assert!(reason(about(None, Some(&token))).await.contains("ahead of this machine's time"));
+        office.clock.set(testing::START);
+        office.authority.verifier().set_keys(&envelope::payload::token::Jwks::default());
+        assert!(reason(about(None, Some(&token))).await.contains("not among the security coordinator's"));
+        crate::refresh::restore(&office.authority).await.expect("publishes");
+
+        let asked = RevokeTokenRequest { plugin_id: Some(plugin("focuser")), jti: None };
+        revoke_token(&office.authority, asked, "operator:ann", testing::origin()).await.expect("revokes");
+        assert!(
+            reason(about(None, Some(&token)))
+                .await
+                .contains(&format!("start {start}, whose tokens are revoked"))
+        );
+        assert!(reason(about(Some("focuser"), None)).await.contains("revoked by operator:ann"));
+        let (_, token) = started(&office, "dome").await;
+        let jti = ask(&office, &Principal::Unnamed, about(Some("dome"), None)).await.expect("answers").claims;
+        let asked = RevokeTokenRequest { plugin_id: None, jti: jti.map(|c| c.jti) };
+        revoke_token(&office.authority, asked, "operator:ann", testing::origin()).await.expect("revokes");
+        assert!(reason(about(None, Some(&token))).await.contains("is revoked"));
+        assert!(ask(&office, &Principal::Unnamed, about(Some("dome"), None)).await.expect("answers").active);
     }
 
     #[tokio::test]

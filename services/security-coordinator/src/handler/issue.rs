@@ -6,6 +6,7 @@
 use chassis::{Permit, Reply, Request};
 use envelope::payload::token::{IssueRequest, IssueResponse, TokenMessage};
 use envelope::{ErrorBody, ErrorCode, PluginId, StartId};
+use serde_json::json;
 use token::SignError;
 
 use super::internal;
@@ -25,6 +26,11 @@ pub(crate) enum IssueError {
     TooLarge { bytes: usize },
     #[error("Start {start} of {plugin} is over, and its tokens are revoked. Make a new start.")]
     Over { plugin: PluginId, start: StartId },
+    #[error(
+        "The tokens of start {start} of {plugin} were revoked by {by}: it gets none until the plugin is \
+         started again. Restart it."
+    )]
+    Revoked { plugin: PluginId, start: StartId, by: String },
     #[error("Start {start} has a token of another plugin. Give each start an id of its own.")]
     OtherPlugin { start: StartId },
     #[error(
@@ -43,6 +49,11 @@ impl From<IssueError> for ErrorBody {
         let code = match &error {
             IssueError::Terms(_) | IssueError::TooLarge { .. } => ErrorCode::BadRequest,
             IssueError::Over { .. } => ErrorCode::InvalidPhase,
+            // For the coordinator that asks: the plugin may run on, and only a new start has a token.
+            IssueError::Revoked { .. } => {
+                return Self::new(ErrorCode::InvalidPhase, error.to_string())
+                    .with_details(json!({"reason": "revoked"}));
+            }
             IssueError::OtherPlugin { .. } | IssueError::OtherTerms { .. } => ErrorCode::Conflict,
             IssueError::Store(_) | IssueError::Sign(_) => return internal(&error),
         };
@@ -66,11 +77,14 @@ pub(crate) async fn issue(
 ) -> Result<TokenMessage, IssueError> {
     let terms = Terms::try_from(asked)?;
     let (plugin, start) = (terms.plugin_id.clone(), terms.start_id);
-    let state = authority.lock().await;
+    let mut state = authority.lock().await;
     let now = authority.now();
     let mut tx = authority.begin().await?;
-    if revocations::plugin_of(&mut tx, start).await?.is_some() {
-        return Err(IssueError::Over { plugin, start });
+    if let Some(listed) = revocations::of_start(&mut tx, start).await? {
+        return Err(match listed.revoked_by {
+            Some(by) => IssueError::Revoked { plugin, start, by },
+            None => IssueError::Over { plugin, start },
+        });
     }
     let kept = tokens::of_start(&mut tx, start).await?;
     let issued = match kept {
@@ -104,6 +118,7 @@ pub(crate) async fn issue(
         revocations::add(&mut tx, older.terms.start_id, &plugin, until).await?;
     }
     tokens::put(&mut tx, &issued).await?;
+    revocations::release_all(&mut tx, &plugin).await?;
     let revoked = revocations::list(&mut tx).await?;
     tx.commit().await?;
 
@@ -114,6 +129,7 @@ pub(crate) async fn issue(
         let replaced = Origin { cause, traceparent, ..origin };
         authority.tell_revoked("revoked", &plugin, older.terms.start_id, replaced);
     }
+    state.note_signed(&plugin);
     let message = authority.publish_token(&issued, token);
     authority.tell_issued("issued", &issued, origin);
     authority.changed();

@@ -1,9 +1,8 @@
 //! `revoke`: ends the tokens of one start of a plugin (from the plugin coordinator). Done already is done.
 
 use chassis::{Permit, Reply, Request};
-use envelope::payload::token::RevokeRequest;
+use envelope::payload::token::{RevokeRequest, SessionRevoked};
 use envelope::{ErrorBody, ErrorCode, PluginId, StartId};
-use serde_json::json;
 
 use super::internal;
 use crate::authority::{Authority, Origin};
@@ -34,7 +33,7 @@ pub(crate) async fn handle(
 ) -> Result<Reply, ErrorBody> {
     let RevokeRequest { plugin_id, start_id } = request.parse()?;
     revoke(authority, &plugin_id, start_id, Origin::of(permit, request)).await?;
-    Ok(Reply::now(&json!({"start_id": start_id})))
+    Ok(Reply::now(&SessionRevoked { start_id }))
 }
 
 /// Ends the tokens of a start; its topic is cleared unless a later start of the plugin has it.
@@ -47,12 +46,17 @@ pub(crate) async fn revoke(
     let _state = authority.lock().await;
     let mut tx = authority.begin().await?;
     let issued = tokens::of_start(&mut tx, start).await?;
-    let listed = revocations::plugin_of(&mut tx, start).await?;
-    let known = issued.as_ref().map(|i| i.terms.plugin_id.as_str()).or(listed.as_deref());
+    let listed = revocations::of_start(&mut tx, start).await?;
+    let listed = listed.as_ref().map(|l| l.plugin_id.as_str());
+    let known = issued.as_ref().map(|i| i.terms.plugin_id.as_str()).or(listed);
     if known.is_some_and(|known| known != plugin.as_str()) {
         return Err(RevokeError::OtherPlugin { plugin: plugin.clone(), start });
     }
     if listed.is_some() {
+        // Somebody revoked it while it ran; now it is over, and is forgotten in due course.
+        revocations::release(&mut tx, start).await?;
+        tx.commit().await?;
+        authority.changed();
         return Ok(());
     }
     // A start that was never heard of is listed too: the request to issue its token may come late.

@@ -1,4 +1,4 @@
-//! The table of kept tokens.
+//! The tables of kept tokens: what each start has now, and the ids of all that can still be valid.
 
 use envelope::{PluginId, StartId, Timestamp};
 use sqlx::SqliteConnection;
@@ -129,9 +129,51 @@ pub(crate) async fn put(connection: &mut SqliteConnection, issued: &Issued) -> R
     .bind(issued.expires_at)
     .bind(issued.latest_expiry)
     .bind(issued.refresh_at.as_millis())
-    .execute(connection)
+    .execute(&mut *connection)
     .await?;
+    sqlx::query("INSERT INTO issued_tokens (jti, start_id, plugin_id, expires_at) VALUES (?, ?, ?, ?)")
+        .bind(&issued.jti)
+        .bind(issued.terms.start_id.to_string())
+        .bind(issued.terms.plugin_id.as_str())
+        .bind(issued.expires_at)
+        .execute(connection)
+        .await?;
     Ok(())
+}
+
+/// A token that was issued and can still be valid, also when it has been followed by the next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Past {
+    pub(crate) plugin_id: PluginId,
+    pub(crate) start_id: StartId,
+    /// Seconds since 1970.
+    pub(crate) expires_at: i64,
+}
+
+/// The token of this id.
+pub(crate) async fn of_jti(
+    connection: &mut SqliteConnection,
+    jti: &str,
+) -> Result<Option<Past>, sqlx::Error> {
+    let row: Option<(String, String, i64)> =
+        sqlx::query_as("SELECT plugin_id, start_id, expires_at FROM issued_tokens WHERE jti = ?")
+            .bind(jti)
+            .fetch_optional(connection)
+            .await?;
+    Ok(row.and_then(|(plugin_id, start_id, expires_at)| {
+        Some(Past { plugin_id: plugin_id.parse().ok()?, start_id: start_id.parse().ok()?, expires_at })
+    }))
+}
+
+/// Forgets the ids of tokens that expired before `at`, in seconds since 1970.
+pub(crate) async fn forget_past(connection: &mut SqliteConnection, at: i64) -> Result<(), sqlx::Error> {
+    sqlx::query("DELETE FROM issued_tokens WHERE expires_at < ?").bind(at).execute(connection).await?;
+    Ok(())
+}
+
+/// The latest end of any token of the starts that are not over, in seconds since 1970.
+pub(crate) async fn latest_expiry(connection: &mut SqliteConnection) -> Result<Option<i64>, sqlx::Error> {
+    sqlx::query_scalar("SELECT MAX(latest_expiry) FROM tokens").fetch_one(connection).await
 }
 
 /// Forgets the token of a start.

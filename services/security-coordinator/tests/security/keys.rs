@@ -31,11 +31,13 @@ async fn another_key_file_ends_the_process_with_a_clear_error_and_changes_nothin
 #[tokio::test]
 async fn bad_configuration_is_named_whole_and_ends_with_64() {
     let mut stage = Stage::new(900).await;
-    stage.lifetime = 9;
+    stage.lifetime = 2;
+    stage.key_notice = 0;
     fs::write(stage.key_file(), b"too short").expect("writes");
     assert_eq!(stage.start().ended().await.code(), Some(64));
     let log = stage.log();
     assert!(log.contains("security.key_file") && log.contains("32 random bytes"), "{log}");
     assert!(log.contains("security.token_lifetime_seconds"), "{log}");
+    assert!(log.contains("security.key_notice_seconds"), "{log}");
     assert!(!log.contains("too short"), "{log}");
 }

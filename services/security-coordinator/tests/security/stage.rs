@@ -1,27 +1,31 @@
 //! A broker, the coordinator's program, and those who talk to it.
 
+mod asker;
+mod inside;
+mod listener;
+
 use std::fs;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use acl::password::NoRandomness;
-use envelope::payload::event::Event;
-use envelope::payload::token::{IssueRequest, IssueResponse, Jwks, RevokeRequest, Revoked, TokenMessage};
-use envelope::principal::{coordinator_login, operator_login};
-use envelope::topic::{self, RequestTopic};
-use envelope::{
-    Answer, Coordinator, Envelope, ErrorBody, MessageType, Operation, PluginId, Principal, StartId,
-};
-use serde::Serialize;
+use envelope::payload::token::TokenMessage;
+use envelope::principal::{coordinator_login, operator_login, plugin_login};
+use envelope::{Coordinator, PluginId, Principal, StartId, topic};
 use serde_json::Value;
 use tempfile::TempDir;
-use testkit::{Broker, Client, Identities, Message, Publish, Version, eventually};
-use token::Verifier;
+use testkit::{Broker, Client, Identities, Message, Version};
 use tokio::process::{Child, Command};
+
+pub(crate) use asker::Asker;
+pub(crate) use inside::{OffsetClock, second_coordinator};
+pub(crate) use listener::{Listener, revocations};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 const PASSWORD: &str = "a-password-that-must-not-be-told";
+/// The plugins that have a login.
+pub(crate) const PLUGINS: [&str; 3] = ["focuser", "dome", "mount"];
 const READER: &str = "reader";
 const KEY_FILE: [u8; 32] = *b"a-key-file-that-must-not-be-told";
 
@@ -29,7 +33,12 @@ const KEY_FILE: [u8; 32] = *b"a-key-file-that-must-not-be-told";
 pub(crate) struct Stage {
     pub(crate) broker: Broker,
     pub(crate) folder: TempDir,
+    /// Of tokens, in seconds.
     pub(crate) lifetime: u64,
+    /// Of keys, in seconds.
+    pub(crate) key_lifetime: u64,
+    /// For how long a key is published before it signs, in seconds.
+    pub(crate) key_notice: u64,
 }
 
 impl Stage {
@@ -37,7 +46,13 @@ impl Stage {
         let folder = tempfile::tempdir().expect("a folder");
         fs::write(folder.path().join("password"), PASSWORD).expect("writes");
         fs::write(folder.path().join("key"), KEY_FILE).expect("writes");
-        Self { broker: Broker::with_identities(identities()).await, folder, lifetime }
+        Self {
+            broker: Broker::with_identities(identities()).await,
+            folder,
+            lifetime,
+            key_lifetime: 86_400,
+            key_notice: 1,
+        }
     }
 
     pub(crate) fn key_file(&self) -> PathBuf {
@@ -48,22 +63,48 @@ impl Stage {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
+    pub(crate) fn database(&self) -> PathBuf {
+        self.folder.path().join("security.db")
+    }
+
+    /// The coordinator's configuration.
+    fn variables(&self) -> Vec<(String, String)> {
+        let path = self.folder.path();
+        let mut variables = self.broker_variables(Coordinator::Security);
+        variables.extend(
+            [
+                ("DATA_DIR", path.display().to_string()),
+                ("RUN_DIR", path.join("run").display().to_string()),
+                ("LOG", "debug".to_owned()),
+                ("SECURITY__KEY_FILE", self.key_file().display().to_string()),
+                ("SECURITY__TOKEN_LIFETIME_SECONDS", self.lifetime.to_string()),
+                ("SECURITY__KEY_LIFETIME_SECONDS", self.key_lifetime.to_string()),
+                ("SECURITY__KEY_NOTICE_SECONDS", self.key_notice.to_string()),
+            ]
+            .map(|(name, value)| (format!("BIGSKIES_{name}"), value)),
+        );
+        variables
+    }
+
+    fn broker_variables(&self, c: Coordinator) -> Vec<(String, String)> {
+        [
+            ("HOST", self.broker.host().to_owned()),
+            ("PORT", self.broker.port().to_string()),
+            ("USERNAME", coordinator_login(c)),
+            ("PASSWORD_FILE", self.folder.path().join("password").display().to_string()),
+        ]
+        .map(|(name, value)| (format!("BIGSKIES_BROKER__{name}"), value))
+        .to_vec()
+    }
+
     /// Starts the coordinator.
     pub(crate) fn start(&self) -> Running {
-        let path = self.folder.path();
-        let log = fs::File::options().append(true).create(true).open(path.join("log")).expect("opens");
+        let log = self.folder.path().join("log");
+        let log = fs::File::options().append(true).create(true).open(log).expect("opens");
         let errors = log.try_clone().expect("a second handle");
         let child = Command::new(env!("CARGO_BIN_EXE_security-coordinator"))
             .env_clear()
-            .env("BIGSKIES_BROKER__HOST", self.broker.host())
-            .env("BIGSKIES_BROKER__PORT", self.broker.port().to_string())
-            .env("BIGSKIES_BROKER__USERNAME", coordinator_login(Coordinator::Security))
-            .env("BIGSKIES_BROKER__PASSWORD_FILE", path.join("password"))
-            .env("BIGSKIES_DATA_DIR", path)
-            .env("BIGSKIES_RUN_DIR", path.join("run"))
-            .env("BIGSKIES_LOG", "debug")
-            .env("BIGSKIES_SECURITY__KEY_FILE", self.key_file())
-            .env("BIGSKIES_SECURITY__TOKEN_LIFETIME_SECONDS", self.lifetime.to_string())
+            .envs(self.variables())
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(errors)
@@ -114,6 +155,17 @@ impl Stage {
         Asker { client, principal: Principal::Operator(name) }
     }
 
+    /// A plugin of [`PLUGINS`], with what every plugin may do.
+    pub(crate) async fn plugin(&self, id: &PluginId, version: Version) -> Asker {
+        let client = self.client(&plugin_login(id), version).await;
+        for filter in
+            [topic::coordinator::keys(), topic::coordinator::token(id), topic::plugin::responses(id)]
+        {
+            client.subscribe(&filter).await.expect("may subscribe");
+        }
+        Asker { client, principal: Principal::Plugin(id.clone()) }
+    }
+
     /// No secret is in anything that is not secret.
     pub(crate) fn assert_nothing_secret_in(&self, text: &str, tokens: &[&TokenMessage]) {
         let key_file = std::str::from_utf8(&KEY_FILE).expect("it is text");
@@ -125,15 +177,22 @@ impl Stage {
     }
 }
 
-/// The broker's file: the installation's own seed, and a login that hears what the tests look at.
+/// The broker's file: the installation's own seed, plugins, and a login that hears what the tests look at.
 fn identities() -> Value {
     let seed = acl::fixed::seed(|_| Ok::<_, NoRandomness>(PASSWORD.to_owned())).expect("random salts");
     let mut seed: Value = serde_json::from_slice(&seed.encode()).expect("the seed is JSON");
     let filters = heard();
     let filters: Vec<&str> = filters.iter().map(String::as_str).collect();
-    let reader = Identities::new().login(READER, PASSWORD, &[], &filters).build();
+    let mut more = Identities::new().login(READER, PASSWORD, &[], &filters);
+    for id in PLUGINS {
+        let id = PluginId::parse(id).expect("an id");
+        let own = [topic::coordinator::keys(), topic::coordinator::token(&id), topic::plugin::responses(&id)];
+        let own: Vec<&str> = own.iter().map(String::as_str).collect();
+        more = more.login(&plugin_login(&id), PASSWORD, &[&topic::plugin::requests(&id)], &own);
+    }
+    let more = more.build();
     for list in ["clients", "roles"] {
-        let more = reader[list].as_array().expect("a list").clone();
+        let more = more[list].as_array().expect("a list").clone();
         seed[list].as_array_mut().expect("a list").extend(more);
     }
     seed
@@ -168,113 +227,5 @@ impl Running {
     pub(crate) async fn ended(mut self) -> ExitStatus {
         let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
         ended.expect("it ends in time").expect("it is our child")
-    }
-}
-
-/// Hears tokens, keys, revocations and events.
-pub(crate) struct Listener {
-    client: Client,
-}
-
-impl Listener {
-    /// The next message of a topic that is as wanted; others are passed over.
-    pub(crate) async fn next(&mut self, topic: &str, wanted: impl Fn(&Message) -> bool) -> Message {
-        loop {
-            let message = self.client.recv(PATIENCE).await;
-            let message = message.unwrap_or_else(|| panic!("nothing more came, wanted {topic}"));
-            if message.topic == topic && wanted(&message) {
-                return message;
-            }
-        }
-    }
-
-    pub(crate) async fn token(&mut self, plugin: &PluginId) -> TokenMessage {
-        let topic = topic::coordinator::token(plugin);
-        let message = self.next(&topic, |m| !m.payload.is_empty()).await;
-        serde_json::from_slice(&message.payload).expect("a token message")
-    }
-
-    pub(crate) async fn event(&mut self, change: &str) -> (Envelope<Event>, String) {
-        let topic = topic::coordinator::event(Coordinator::Security, "token");
-        let change = format!("\"change\":\"{change}\"");
-        let message = self.next(&topic, |m| m.text().contains(&change)).await;
-        (serde_json::from_slice(&message.payload).expect("an event"), message.text())
-    }
-
-    /// The keys and the revocations that come next, in this order.
-    pub(crate) async fn verifier(&mut self) -> Verifier {
-        let verifier = Verifier::new();
-        let keys = self.next(&topic::coordinator::jwks(), |_| true).await;
-        let keys: Jwks = serde_json::from_slice(&keys.payload).expect("a key set");
-        assert_eq!(verifier.set_keys(&keys), []);
-        let revoked = self.next(&topic::coordinator::revoked(), |_| true).await;
-        verifier.set_revoked(&revocations(&revoked));
-        verifier
-    }
-}
-
-pub(crate) fn revocations(message: &Message) -> Revoked {
-    serde_json::from_slice(&message.payload).expect("a list of revocations")
-}
-
-/// Somebody who makes requests.
-pub(crate) struct Asker {
-    client: Client,
-    principal: Principal,
-}
-
-impl Asker {
-    pub(crate) async fn ask(
-        &mut self,
-        operation: Operation,
-        payload: impl Serialize,
-    ) -> Result<Value, ErrorBody> {
-        let request = Envelope::new(MessageType::Request, "a test", payload);
-        let topic = RequestTopic::new(self.principal.clone(), operation).to_string();
-        eventually(PATIENCE, async || {
-            let message = Publish {
-                topic: topic.clone(),
-                payload: request.encode().into(),
-                qos: 1,
-                correlation_data: Some(request.id.clone().into_bytes().into()),
-                ..Publish::default()
-            };
-            match self.client.send(message).await {
-                Ok(0) => Ok(()),
-                other => Err(format!("the request came to {other:?}")),
-            }
-        })
-        .await;
-        loop {
-            let answer = self.client.recv(PATIENCE).await.expect("an answer comes");
-            if answer.correlation_data.as_deref() != Some(request.id.as_bytes()) {
-                continue;
-            }
-            let answer: Envelope<Answer> = serde_json::from_slice(&answer.payload).expect("decodes");
-            return match answer.payload {
-                Answer::Success(data) => Ok(data),
-                Answer::Failure(error) => Err(error),
-            };
-        }
-    }
-
-    pub(crate) async fn issue(
-        &mut self,
-        plugin: &PluginId,
-        start: StartId,
-    ) -> Result<TokenMessage, ErrorBody> {
-        let request = IssueRequest {
-            plugin_id: plugin.clone(),
-            start_id: start,
-            scope: vec!["plugin:read".to_owned()],
-            digest: "sha256:0".to_owned(),
-        };
-        let answer = self.ask(Operation::Issue, request).await?;
-        let answer: IssueResponse = serde_json::from_value(answer).expect("an answer to issue");
-        Ok(answer.token)
-    }
-
-    pub(crate) async fn revoke(&mut self, plugin: &PluginId, start: StartId) -> Result<Value, ErrorBody> {
-        self.ask(Operation::Revoke, RevokeRequest { plugin_id: plugin.clone(), start_id: start }).await
     }
 }

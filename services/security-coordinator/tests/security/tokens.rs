@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use envelope::payload::event::EventKind;
 use envelope::payload::token::{Claims, IntrospectResponse, TokenMessage};
 use envelope::{ErrorCode, Operation, PluginId, StartId, Timestamp, topic};
 use serde_json::json;
@@ -68,7 +69,7 @@ async fn a_token_is_followed_by_the_next_at_two_thirds_of_its_life_and_ends_with
     let (focuser, start) = (plugin("focuser"), StartId::new());
     let first = stage.plugin_coordinator().await.issue(&focuser, start).await.expect("issues");
     assert_eq!(listener.token(&focuser).await, first);
-    let (issued, _) = listener.event("issued").await;
+    let (issued, _) = listener.event(EventKind::Token, "issued").await;
 
     let second = listener.token(&focuser).await;
     let now = Timestamp::now();
@@ -78,7 +79,7 @@ async fn a_token_is_followed_by_the_next_at_two_thirds_of_its_life_and_ends_with
     assert_eq!((old.sid, new.sid), (start, start));
     assert_ne!(old.jti, new.jti);
 
-    let (refreshed, text) = listener.event("refreshed").await;
+    let (refreshed, text) = listener.event(EventKind::Token, "refreshed").await;
     assert_eq!(refreshed.correlation_id, issued.correlation_id);
     assert_eq!(refreshed.payload.cause, "two thirds of its life are over");
     stage.assert_nothing_secret_in(&text, &[&first, &second]);
@@ -150,7 +151,7 @@ async fn a_stop_clears_the_topic_and_lists_the_start() {
     let topic = topic::coordinator::token(&focuser);
     listener.next(&topic, |m| m.payload.is_empty()).await;
     assert_eq!(stage.retained(&topic).await, None);
-    let (cleared, _) = listener.event("cleared").await;
+    let (cleared, _) = listener.event(EventKind::Token, "cleared").await;
     assert_eq!(cleared.payload.cause, "coordinator:plugin asked to revoke");
     let late = coordinator.issue(&focuser, start).await.expect_err("is over");
     assert_eq!(late.code, ErrorCode::InvalidPhase);
@@ -186,7 +187,7 @@ async fn a_token_whose_start_ended_in_a_crash_is_taken_off_its_topic_at_the_next
     // What a kill leaves behind that comes after the revocation was kept and before it was published.
     let path = stage.folder.path().join("security.db");
     let pool = sqlx::SqlitePool::connect(&path.display().to_string()).await.expect("opens");
-    sqlx::query("INSERT INTO revoked_starts SELECT start_id, plugin_id, latest_expiry FROM tokens")
+    sqlx::query("INSERT INTO revoked_starts (start_id, plugin_id, until) SELECT start_id, plugin_id, latest_expiry FROM tokens")
         .execute(&pool)
         .await
         .expect("inserts");
