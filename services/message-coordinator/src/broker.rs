@@ -6,7 +6,7 @@ mod session;
 use std::fmt;
 use std::str::FromStr;
 
-pub use observe::{ObserveError, Observed, everything, only};
+pub use observe::{ObserveError, Observed, everything, only, some};
 pub use session::{Admin, AdminError};
 
 /// The version of Mosquitto.
@@ -27,6 +27,11 @@ impl Version {
 
     /// The first that disconnects every client of a role whose rules are replaced.
     const DISCONNECTS: Self = Self { major: 2, minor: 1, patch: 0 };
+
+    /// Whether the lines of its log about a connection that ends name the connection's address.
+    pub fn tells_addresses(self) -> bool {
+        self >= Self { major: 2, minor: 1, patch: 0 }
+    }
 
     /// Whether replacing a role's rules disconnects the clients that have it. Of an unknown version it is
     /// assumed.

@@ -5,25 +5,29 @@ use std::collections::{BTreeMap, BTreeSet};
 use acl::compile::{PluginRoles, compile};
 use acl::dynsec::{DefaultAccess, Role, RoleRef};
 use acl::fixed;
-use envelope::PluginId;
 use envelope::payload::spec::{Presence, Spec};
 use envelope::principal::plugin_login;
+use envelope::{OperatorName, PluginId};
 
+use crate::accounts::{Account, Accounts};
 use crate::logins::Logins;
+use crate::proof::is_canary;
 use crate::specs::{Known, Specs};
 
 /// The roles that a spec asks for, or why it cannot have them, one sentence each.
 pub type Verdict = Result<PluginRoles, Vec<String>>;
 
-/// What should stand at the broker: everything, or all that belongs to one plugin.
+/// What should stand at the broker: everything, or all that belongs to one plugin or account.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Desired {
     /// What is allowed when no rule matches; none when it is not looked at.
     pub default_access: Option<DefaultAccess>,
-    /// Roles of coordinators and operators, and the guard.
+    /// Roles of coordinators, those that operators share, and the guard.
     pub fixed_roles: Vec<Role>,
-    /// Logins of coordinators and operators.
+    /// Logins of coordinators.
     pub fixed_logins: Vec<fixed::Login>,
+    /// Operators' accounts.
+    pub accounts: BTreeMap<OperatorName, WantedAccount>,
     /// Plugins.
     pub plugins: BTreeMap<PluginId, Wanted>,
 }
@@ -72,14 +76,53 @@ pub struct WantedLogin {
     pub fresh: bool,
 }
 
+/// What should stand at the broker for one operator's account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WantedAccount {
+    /// Its login with its roles.
+    pub login: fixed::Login,
+    /// The role that is its own.
+    pub role: Role,
+    /// The note of its login, which names its password; none where only the broker knows that.
+    pub note: Option<String>,
+    /// Whether it is the one that the seed makes.
+    pub first: bool,
+    /// Whether it cannot log in.
+    pub disabled: bool,
+    /// Whether nothing of it should be left.
+    pub removed: bool,
+    /// Whether it was at the broker as it is now, so that a difference surprises.
+    pub settled: bool,
+}
+
+impl From<&Account> for WantedAccount {
+    fn from(account: &Account) -> Self {
+        Self {
+            login: fixed::operators_login(&account.name, account.role),
+            role: fixed::personal_role(&account.name, account.role),
+            note: account.note(),
+            first: account.is_first(),
+            disabled: account.disabled,
+            removed: account.removed,
+            settled: account.applied,
+        }
+    }
+}
+
 impl Desired {
     /// Everything.
-    pub fn everything(specs: &Specs, logins: &Logins, verdicts: &BTreeMap<PluginId, Verdict>) -> Self {
+    pub fn everything(
+        specs: &Specs,
+        logins: &Logins,
+        accounts: &Accounts,
+        verdicts: &BTreeMap<PluginId, Verdict>,
+    ) -> Self {
         let ids: BTreeSet<&PluginId> = specs.keys().chain(logins.keys()).collect();
         Self {
             default_access: Some(DefaultAccess::DENY),
-            fixed_roles: fixed::roles(),
-            fixed_logins: fixed::logins(),
+            fixed_roles: fixed::shared_roles(),
+            fixed_logins: fixed::coordinators_logins(),
+            accounts: accounts.iter().map(|(name, account)| (name.clone(), account.into())).collect(),
             plugins: ids
                 .into_iter()
                 .map(|id| (id.clone(), wanted(id, specs, logins, verdicts.get(id), false)))
@@ -98,6 +141,15 @@ impl Desired {
         let plugins = [(id.clone(), wanted(id, specs, logins, verdict, fresh))].into();
         Self { plugins, ..Self::default() }
     }
+
+    /// All that belongs to one account.
+    pub fn account(account: &Account) -> Self {
+        Self {
+            fixed_roles: vec![fixed::operator_role(account.role)],
+            accounts: [(account.name.clone(), account.into())].into(),
+            ..Self::default()
+        }
+    }
 }
 
 fn wanted(id: &PluginId, specs: &Specs, logins: &Logins, verdict: Option<&Verdict>, fresh: bool) -> Wanted {
@@ -107,7 +159,11 @@ fn wanted(id: &PluginId, specs: &Specs, logins: &Logins, verdict: Option<&Verdic
             Standing::Present { roles: Box::new(roles.clone()), settled: known.is_applied() }
         }
         (Some(_), _) => Standing::Refused,
-        (None, _) => Standing::Unknown,
+        // A canary has no spec: what it should be stands in its login, and surprises nobody at first.
+        (None, _) => match logins.get(id).filter(|_| fresh && is_canary(id)) {
+            Some(login) => Standing::Present { roles: Box::new(login.roles.clone()), settled: false },
+            None => Standing::Unknown,
+        },
     };
     let login = logins.get(id).filter(|_| standing != Standing::Absent);
     let mut roles: Vec<Role> = Vec::new();

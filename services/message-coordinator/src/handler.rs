@@ -1,8 +1,14 @@
 //! One file per operation. A handler decides and says what the caller is told.
 
+pub(crate) mod add_operator;
+pub(crate) mod change_operator;
 pub(crate) mod deprovision;
 pub(crate) mod explain;
+pub(crate) mod operators;
+pub(crate) mod proof;
 pub(crate) mod provision;
+pub(crate) mod remove_operator;
+pub(crate) mod sessions;
 
 use envelope::{ErrorBody, ErrorCode};
 

@@ -4,9 +4,12 @@
 //! back, so that no two changes are ever interleaved. What is wanted is written down first; whatever is
 //! interrupted is found and finished by the next pass.
 
+mod accounts;
+mod canary;
 mod deprovision;
 mod execute;
 mod hear;
+mod know;
 mod provision;
 
 use std::collections::BTreeMap;
@@ -15,18 +18,23 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use acl::compile::PluginRoles;
 use chassis::health::Condition;
 use chassis::{HealthBoard, Parts};
-use envelope::PluginId;
 use envelope::payload::spec::{AclOutcome, AclStatus, Presence};
-use tokio::sync::watch;
+use envelope::principal::operator_login;
+use envelope::{OperatorName, PluginId};
+use tokio::sync::{Notify, watch};
 
+use crate::accounts::{AccountStore, Accounts};
 use crate::broker::{self, Admin, ObserveError, Version};
 use crate::desired::{Desired, Verdict, judge, judge_one, username};
 use crate::logins::{Login, LoginStore, Logins};
-use crate::reconcile::{Adopted, Plan, plan};
+use crate::proof::is_canary;
+use crate::reconcile::{Adopted, Plan, Planned, plan};
 use crate::report::{Cause, Report};
 use crate::specs::{SpecStore, Specs};
-use seal::Seal;
+use seal::{Seal, SealError};
 
+pub(crate) use accounts::AccountError;
+pub(crate) use canary::CanaryLogin;
 pub(crate) use provision::ProvisionError;
 
 /// Why a pass did not come to its end. The next one finds what is left to do.
@@ -46,22 +54,37 @@ pub(crate) enum PassError {
     Steps(Vec<StepFailure>),
 }
 
+/// Why what is known cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LoadError {
+    /// The database failed.
+    #[error("the database could not be used")]
+    Store(#[from] sqlx::Error),
+    /// A password could not be sealed with the new key.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+}
+
 /// A step that the broker did not carry out, or not so that it shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StepFailure {
     /// The plugin that it was about.
     pub(crate) plugin: Option<PluginId>,
+    /// The operator's account that it was about.
+    pub(crate) account: Option<OperatorName>,
     /// What happened.
     pub(crate) reason: String,
 }
 
-/// What is known of all plugins.
+/// What is known of all plugins and accounts.
 #[derive(Debug, Default)]
 pub(crate) struct State {
     /// Specs.
     pub(crate) specs: Specs,
     /// Logins.
     pub(crate) logins: Logins,
+    /// Operators' accounts.
+    pub(crate) accounts: Accounts,
 }
 
 /// Keeps the broker to what it should be.
@@ -73,6 +96,8 @@ pub(crate) struct Keeper {
     state: Mutex<State>,
     specs: SpecStore,
     logins: LoginStore,
+    accounts: AccountStore,
+    owed: Notify,
     seal: Seal,
     report: Report,
     health: HealthBoard,
@@ -86,18 +111,37 @@ enum Scope<'a> {
         id: &'a PluginId,
         fresh: bool,
     },
+    /// One operator's account.
+    Account(&'a OperatorName),
 }
 
 impl Keeper {
     /// Loads what is known.
-    pub(crate) async fn load(admin: Admin, seal: Seal, parts: &Parts) -> Result<Self, sqlx::Error> {
+    pub(crate) async fn load(admin: Admin, seal: Seal, parts: &Parts) -> Result<Self, LoadError> {
         let specs = SpecStore::new(parts.store.pool().clone());
         let logins = LoginStore::new(parts.store.pool().clone());
-        let mut state = State { specs: specs.load().await?, logins: logins.load().await? };
+        let accounts = AccountStore::new(parts.store.pool().clone());
+        let mut state = State {
+            specs: specs.load().await?,
+            logins: logins.load().await?,
+            accounts: accounts.load(envelope::Timestamp::now()).await?,
+        };
         for login in state.logins.values_mut() {
+            if login.renew(&seal)? {
+                logins.put(login).await?;
+            }
             if let Err(error) = login.password(&seal) {
                 tracing::error!(plugin_id = login.plugin_id.as_str(), %error, "a login cannot be restored");
                 login.password = None;
+            }
+        }
+        for account in state.accounts.values_mut() {
+            if account.renew(&seal)? {
+                accounts.put(account).await?;
+            }
+            if let Err(error) = account.password(&seal) {
+                tracing::error!(account = account.name.as_str(), %error, "an account cannot be restored");
+                account.password = None;
             }
         }
         Ok(Self {
@@ -108,6 +152,8 @@ impl Keeper {
             state: Mutex::new(state),
             specs,
             logins,
+            accounts,
+            owed: Notify::new(),
             seal,
             report: Report::new(parts.publisher.clone()),
             health: parts.health.clone(),
@@ -148,6 +194,7 @@ impl Keeper {
     /// Compares everything with what it should be, and puts it right.
     pub(crate) async fn compare(&self, cause: &Cause) -> Result<(), PassError> {
         let mut admin = self.admin.lock().await;
+        self.ensure_canaries(&mut admin, cause).await?;
         self.pass(&mut admin, Scope::Everything, cause, &BTreeMap::new()).await
     }
 
@@ -172,6 +219,11 @@ impl Keeper {
                     .collect();
                 broker::only(admin, id, &username(id), &guards).await?
             }
+            Scope::Account(name) => {
+                let roles = desired.fixed_roles.iter().chain(desired.accounts.values().map(|a| &a.role));
+                let roles = roles.map(|role| role.rolename.clone()).collect();
+                broker::some(admin, roles, &operator_login(name)).await?
+            }
         };
         let disconnects = Version::disconnects_on_new_rules(*self.version.borrow());
         let plan = plan(&desired, &observed, disconnects);
@@ -183,9 +235,13 @@ impl Keeper {
                 self.forget_login(id).await?;
             }
         }
-        let shared = failures.iter().any(|f| f.plugin.is_none());
+        let shared = failures.iter().any(|f| f.plugin.is_none() && f.account.is_none());
         for id in desired.plugins.keys().filter(|id| !failed(id) && !shared) {
             self.settle(id, verdicts.get(id), causes.get(id).unwrap_or(cause)).await?;
+        }
+        let failed = |name: &OperatorName| failures.iter().any(|f| f.account.as_ref() == Some(name));
+        for name in desired.accounts.keys().filter(|name| !failed(name) && !shared) {
+            self.settle_account(name, &scope, cause).await?;
         }
         self.tell(&scope, &plan, &failures, cause);
         if failures.is_empty() { Ok(()) } else { Err(PassError::Steps(failures)) }
@@ -193,17 +249,21 @@ impl Keeper {
 
     fn desired(&self, scope: &Scope<'_>) -> (BTreeMap<PluginId, Verdict>, Desired) {
         let state = self.state();
-        let State { specs, logins } = &*state;
+        let State { specs, logins, accounts } = &*state;
         match scope {
             Scope::Everything => {
                 let verdicts = judge(specs);
-                let desired = Desired::everything(specs, logins, &verdicts);
+                let desired = Desired::everything(specs, logins, accounts, &verdicts);
                 (verdicts, desired)
             }
             Scope::Only { id, fresh } => {
                 let verdict = judge_one(specs, id);
                 let desired = Desired::only(id, specs, logins, verdict.as_ref(), *fresh);
                 (verdict.map(|v| ((*id).clone(), v)).into_iter().collect(), desired)
+            }
+            Scope::Account(name) => {
+                let desired = accounts.get(name).map(Desired::account).unwrap_or_default();
+                (BTreeMap::new(), desired)
             }
         }
     }
@@ -276,8 +336,9 @@ impl Keeper {
     }
 
     fn tell(&self, scope: &Scope<'_>, plan: &Plan, failures: &[StepFailure], cause: &Cause) {
-        let done = |plugin: Option<&PluginId>| !failures.iter().any(|f| f.plugin.as_ref() == plugin);
-        self.report.drift(plan.steps.iter().filter(|p| done(p.plugin.as_ref())), cause);
+        let done =
+            |p: &&Planned| !failures.iter().any(|f| (&f.plugin, &f.account) == (&p.plugin, &p.account));
+        self.report.drift(plan.steps.iter().filter(done), cause);
         if !matches!(scope, Scope::Everything) {
             return;
         }
@@ -295,7 +356,9 @@ impl Keeper {
         self.health.set("broker identities", condition);
         let state = self.state();
         self.health.figure("plugins", state.specs.len());
-        self.health.figure("plugin_logins", state.logins.len());
+        let logins = state.logins.keys().filter(|id| !is_canary(id)).count();
+        self.health.figure("plugin_logins", logins);
+        self.health.figure("operators", state.accounts.values().filter(|a| !a.removed).count());
         self.health.figure("foreign_logins", plan.foreign_logins);
         self.health.figure("compared_at", envelope::Timestamp::now().to_string());
     }

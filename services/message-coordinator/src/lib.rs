@@ -6,6 +6,7 @@
 
 mod settings;
 
+pub mod accounts;
 pub mod logins;
 pub mod specs;
 
@@ -17,6 +18,9 @@ pub mod reconcile;
 mod inbox;
 mod keeper;
 mod report;
+
+mod proof;
+mod watch;
 
 mod handler;
 mod service;

@@ -52,6 +52,13 @@ impl Login {
         Ok(self.password.as_ref().map(open).transpose()?.map(Password::known))
     }
 
+    /// Seals its password anew where that was done with the key before. Returns whether it was.
+    pub(crate) fn renew(&mut self, seal: &Seal) -> Result<bool, SealError> {
+        let Some(sealed) = &mut self.password else { return Ok(false) };
+        let renewed = seal.renew(&name(&self.plugin_id, self.start_id), sealed)?;
+        Ok(renewed.map(|renewed| *sealed = renewed).is_some())
+    }
+
     /// Gives it a password.
     pub(crate) fn set_password(&mut self, password: &Password, seal: &Seal) -> Result<(), SealError> {
         let sealed = seal.seal(&name(&self.plugin_id, self.start_id), password.as_str().as_bytes())?;

@@ -5,13 +5,14 @@
 //! plugin's next start where replacing it would disconnect the plugin: a disconnected plugin that subscribes
 //! only once is deaf afterwards.
 
+mod accounts;
 mod difference;
 mod logins;
 mod roles;
 
 use acl::compile::PluginRoles;
 use acl::dynsec::{DefaultAccess, Role, RoleRef};
-use envelope::{PluginId, StartId};
+use envelope::{OperatorName, PluginId, StartId};
 
 use crate::broker::Observed;
 use crate::desired::Desired;
@@ -33,6 +34,14 @@ pub enum Step {
     CreateLogin(PluginId),
     /// Takes a plugin's login away and makes it anew, with its kept password.
     ReplaceLogin(PluginId),
+    /// Makes an account's login, with its kept password.
+    CreateAccount(OperatorName),
+    /// Takes an account's login away and makes it anew, with its kept password.
+    ReplaceAccount(OperatorName),
+    /// Lets a login not connect.
+    DisableLogin(String),
+    /// Lets a login connect again.
+    EnableLogin(String),
     /// Replaces a login's roles.
     SetRoles {
         /// The login.
@@ -50,10 +59,14 @@ impl Step {
         match self {
             Self::SetDefaultAccess(_) => 0,
             Self::CreateRole(_) | Self::RewriteRole(_) => 1,
-            Self::DeleteLogin(_) => 2,
-            Self::CreateLogin(_) | Self::ReplaceLogin(_) => 3,
+            Self::DeleteLogin(_) | Self::DisableLogin(_) => 2,
+            Self::CreateLogin(_)
+            | Self::ReplaceLogin(_)
+            | Self::CreateAccount(_)
+            | Self::ReplaceAccount(_) => 3,
             Self::SetRoles { .. } => 4,
-            Self::DeleteRole(_) => 5,
+            Self::EnableLogin(_) => 5,
+            Self::DeleteRole(_) => 6,
         }
     }
 }
@@ -99,6 +112,8 @@ pub struct Planned {
     pub step: Step,
     /// The plugin that it is about.
     pub plugin: Option<PluginId>,
+    /// The operator's account that it is about.
+    pub account: Option<OperatorName>,
     /// What was found; none when nothing is amiss and the step is the next one.
     pub drift: Option<Drift>,
 }
@@ -134,6 +149,7 @@ pub fn plan(desired: &Desired, observed: &Observed, disconnects: bool) -> Plan {
     planner.default_access();
     planner.wanted_roles();
     planner.fixed_logins();
+    planner.accounts();
     planner.plugin_logins();
     let kept = planner.unknown_logins();
     planner.other_roles(&kept);
@@ -165,6 +181,7 @@ impl Planner<'_> {
         self.plan.steps.push(Planned {
             step,
             plugin: plugin.cloned(),
+            account: None,
             drift: drift.map(|(kind, message)| Drift { kind, message }),
         });
     }

@@ -9,6 +9,8 @@ use envelope::payload::spec::{AclOutcome, AclStatus};
 use envelope::{Coordinator, Envelope, MessageType, PluginId, topic};
 use serde_json::{Value, json};
 
+use crate::accounts::Account;
+use crate::proof::is_canary;
 use crate::reconcile::{Drift, DriftKind, Planned};
 
 /// Above so many losses one event tells of all of them: the broker had lost its file.
@@ -97,8 +99,12 @@ impl Report {
                 tracing::warn!("{}", drift.message);
                 continue;
             }
-            let details = json!({"kind": drift.kind.as_str()});
-            self.event(EventKind::Drift, planned.plugin.as_ref(), drift.message.clone(), details, cause);
+            let mut details = json!({"kind": drift.kind.as_str()});
+            if let Some(account) = &planned.account {
+                details["account"] = json!(account);
+            }
+            let plugin = planned.plugin.as_ref().filter(|id| !is_canary(id));
+            self.event(EventKind::Drift, plugin, drift.message.clone(), details, cause);
         }
         if missing > MANY {
             let message = format!(
@@ -107,6 +113,18 @@ impl Report {
             let details = json!({"kind": DriftKind::Missing.as_str(), "count": missing});
             self.event(EventKind::Drift, None, message, details, cause);
         }
+    }
+
+    /// Tells what became of an operator's account, and who saw to it.
+    pub(crate) fn account(&self, account: &Account, message: String, cause: &Cause) {
+        let details = json!({
+            "account": account.name,
+            "role": account.role,
+            "disabled": account.disabled,
+            "removed": account.removed,
+            "by": account.changed.by,
+        });
+        self.event(EventKind::Account, None, message, details, cause);
     }
 
     /// Tells that something on a topic of ours was not taken.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chassis::health::Condition;
-use chassis::{Delivery, HealthBoard, Parts, Permit, Publisher, Reply, Request, Service, Shutdown};
+use chassis::{Delivery, HealthBoard, Parts, Permit, Publisher, Replies, Reply, Request, Service, Shutdown};
 use envelope::topic::coordinator;
 use envelope::{Coordinator, ErrorBody, ErrorCode, Operation};
 use store::Migrator;
@@ -15,8 +15,10 @@ use crate::broker::{Admin, Version};
 use crate::handler;
 use crate::inbox::{Heard, Inbox, decode};
 use crate::keeper::{Keeper, PassError};
+use crate::proof::{Prover, is_canary};
 use crate::report::{Cause, Report};
 use crate::settings::Settings;
+use crate::watch::Watch;
 use seal::Seal;
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
@@ -30,6 +32,9 @@ pub struct MessageCoordinator {
     keeper: Keeper,
     inbox: Inbox,
     report: Report,
+    prover: Prover,
+    replies: Replies,
+    watch: Watch,
     health: HealthBoard,
 }
 
@@ -48,11 +53,16 @@ impl Service for MessageCoordinator {
         let keeper = Keeper::load(admin, seal, &parts).await?;
         let publisher: Publisher = parts.publisher.clone();
         parts.health.set(ADMINISTRATION, Condition::Unhealthy("there is no connection yet".into()));
+        let prover = Prover::new(&parts, settings.proof_interval());
+        let watch = Watch::new(&parts);
         Ok(Arc::new(Self {
             settings,
             keeper,
             inbox: Inbox::default(),
             report: Report::new(publisher),
+            prover,
+            replies: parts.replies,
+            watch,
             health: parts.health,
         }))
     }
@@ -63,6 +73,10 @@ impl Service for MessageCoordinator {
 
     async fn observe(&self, delivery: Delivery) {
         let Some(id) = coordinator::spec_id(&delivery.topic) else { return };
+        if is_canary(&id) {
+            let message = format!("A spec of {id} is not taken: the id is not a plugin's, it is a canary's.");
+            return self.report.refused(&id, message, &Cause::new("a message on the spec's topic"));
+        }
         if delivery.payload.is_empty() {
             return self.inbox.put(id.clone(), Heard::Cleared(id));
         }
@@ -80,7 +94,17 @@ impl Service for MessageCoordinator {
         match permit.operation() {
             Operation::Provision => handler::provision::handle(&self.keeper, &permit, &request).await,
             Operation::Deprovision => handler::deprovision::handle(&self.keeper, &permit, &request).await,
+            Operation::Operators => Ok(handler::operators::handle(&self.keeper)),
+            Operation::AddOperator => handler::add_operator::handle(&self.keeper, &permit, &request).await,
+            Operation::ChangeOperator => {
+                handler::change_operator::handle(&self.keeper, &permit, &request).await
+            }
+            Operation::RemoveOperator => {
+                handler::remove_operator::handle(&self.keeper, &permit, &request).await
+            }
             Operation::Explain => handler::explain::handle(&self.keeper, &request),
+            Operation::Proof => handler::proof::handle(&self.prover, &self.replies, &request),
+            Operation::Sessions => handler::sessions::handle(&self.watch, &request),
             other => Err(ErrorBody::new(
                 ErrorCode::UnknownOperation,
                 format!("The message coordinator has no operation {other}."),
@@ -91,7 +115,9 @@ impl Service for MessageCoordinator {
     async fn run(self: Arc<Self>, shutdown: Shutdown) {
         tokio::select! {
             () = shutdown.cancelled() => {}
-            () = self.work() => {}
+            _ = async {
+                tokio::join!(self.work(), self.prover.work(&self.keeper), self.watch.work(&self.keeper))
+            } => {}
         }
     }
 }
@@ -105,6 +131,7 @@ impl MessageCoordinator {
         let (mut ready, mut version) = (self.keeper.ready(), self.keeper.version());
         let mut due: Option<(Instant, &str)> = None;
         let mut pause = RETRY.0;
+        let mut proven = false;
         if ready.borrow().is_some() {
             due = Some((Instant::now(), CONNECTED));
         }
@@ -118,6 +145,7 @@ impl MessageCoordinator {
                     }
                     let up = ready.borrow_and_update().is_some();
                     due = up.then(|| (Instant::now(), CONNECTED));
+                    proven = false;
                     if !up {
                         let why = self.keeper.why_away();
                         self.health.set(ADMINISTRATION, Condition::Unhealthy(why));
@@ -130,6 +158,10 @@ impl MessageCoordinator {
                     }
                     continue;
                 }
+                () = self.prover.leaked() => {
+                    due = ready.borrow().is_some().then(|| (Instant::now(), LEAKED));
+                    continue;
+                }
                 mut heard = self.inbox.take() => {
                     let result = self.keeper.hear(&mut heard).await;
                     if !heard.is_empty() {
@@ -138,12 +170,21 @@ impl MessageCoordinator {
                     }
                     result
                 }
+                () = self.keeper.owes() => {
+                    if ready.borrow().is_some() {
+                        due = Some((Instant::now(), OWED));
+                    }
+                    continue;
+                }
                 why = until(next) => {
                     let result = self.keeper.compare(&Cause::new(why)).await;
                     if result.is_ok() {
                         pause = RETRY.0;
                         due = Some((Instant::now() + self.settings.compare_interval(), INTERVAL));
                         self.health.set(ADMINISTRATION, Condition::Good);
+                        if !std::mem::replace(&mut proven, true) {
+                            self.prover.compared();
+                        }
                     }
                     result
                 }
@@ -183,7 +224,9 @@ impl MessageCoordinator {
 
 const CONNECTED: &str = "compared on a connection to the broker";
 const INTERVAL: &str = "compared at the interval";
+const OWED: &str = "compared because a change is owed";
 const AGAIN: &str = "compared after a failure";
+const LEAKED: &str = "compared because a canary could do what no plugin may";
 
 /// Waits until something is due; for ever when nothing is.
 async fn until(due: Option<(Instant, &str)>) -> &str {

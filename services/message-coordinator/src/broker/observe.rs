@@ -14,7 +14,7 @@ const CLIENTS: usize = 500;
 /// Names in one answer.
 const NAMES: usize = 5_000;
 
-/// A snapshot: everything, or all that belongs to one plugin.
+/// A snapshot: everything, or all that belongs to one plugin or account.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Observed {
     /// What is allowed when no rule matches; none when it was not asked for.
@@ -94,6 +94,18 @@ pub async fn only(
             break;
         }
     }
+    some(admin, names, username).await
+}
+
+/// The roles of these names and the login `username`, as far as they are there.
+///
+/// # Errors
+/// The broker does not tell.
+pub async fn some(
+    admin: &mut Admin,
+    mut names: Vec<String>,
+    username: &str,
+) -> Result<Observed, ObserveError> {
     names.sort();
     names.dedup();
     let mut ask: Vec<Command> = names.into_iter().map(Command::GetRole).collect();

@@ -1,7 +1,9 @@
 //! Steps become commands; what was made is read back.
 
 use acl::dynsec::{Answer, Client, Command, Failure, Role, RoleRef};
-use envelope::PluginId;
+use acl::fixed;
+use envelope::principal::operator_login;
+use envelope::{OperatorName, PluginId};
 
 use super::{Keeper, PassError, StepFailure};
 use crate::broker::Admin;
@@ -11,6 +13,7 @@ use crate::reconcile::{Plan, Step};
 /// One step on its way.
 struct Work {
     plugin: Option<PluginId>,
+    account: Option<OperatorName>,
     commands: Vec<Command>,
     proof: Proof,
 }
@@ -25,6 +28,8 @@ enum Proof {
     Role(Role),
     /// A login with these roles.
     Login(Vec<RoleRef>),
+    /// A login that can connect, or cannot.
+    Disabled(bool),
 }
 
 impl Keeper {
@@ -37,13 +42,10 @@ impl Keeper {
         let mut failures = Vec::new();
         let mut works = Vec::new();
         for planned in &plan.steps {
+            let (plugin, account) = (planned.plugin.clone(), planned.account.clone());
             match self.work(&planned.step) {
-                Ok((commands, proof)) => {
-                    works.push(Work { plugin: planned.plugin.clone(), commands, proof });
-                }
-                Err(reason) => {
-                    failures.push(StepFailure { plugin: planned.plugin.clone(), reason });
-                }
+                Ok((commands, proof)) => works.push(Work { plugin, account, commands, proof }),
+                Err(reason) => failures.push(StepFailure { plugin, account, reason }),
             }
         }
         let commands: Vec<Command> = works.iter().flat_map(|w| w.commands.clone()).collect();
@@ -53,7 +55,7 @@ impl Keeper {
             let (own, later) = rest.split_at(work.commands.len().min(rest.len()));
             rest = later;
             if let Err(reason) = work.check(own) {
-                failures.push(StepFailure { plugin: work.plugin, reason });
+                failures.push(StepFailure { plugin: work.plugin, account: work.account, reason });
             }
         }
         Ok(failures)
@@ -79,6 +81,21 @@ impl Keeper {
                 ],
                 Proof::Login(roles.clone()),
             ),
+            Step::DisableLogin(name) => (
+                vec![Command::DisableClient(name.clone()), Command::GetClient(name.clone())],
+                Proof::Disabled(true),
+            ),
+            Step::EnableLogin(name) => (
+                vec![Command::EnableClient(name.clone()), Command::GetClient(name.clone())],
+                Proof::Disabled(false),
+            ),
+            Step::CreateAccount(name) => self.create_account(name)?,
+            Step::ReplaceAccount(name) => {
+                let (create, proof) = self.create_account(name)?;
+                let mut commands = vec![Command::DeleteClient(operator_login(name))];
+                commands.extend(create);
+                (commands, proof)
+            }
             Step::CreateLogin(id) => self.create_login(id)?,
             Step::ReplaceLogin(id) => {
                 let (create, proof) = self.create_login(id)?;
@@ -110,6 +127,25 @@ impl Keeper {
     }
 }
 
+impl Keeper {
+    fn create_account(&self, name: &OperatorName) -> Result<(Vec<Command>, Proof), String> {
+        let state = self.state();
+        let account = state.accounts.get(name).ok_or_else(|| format!("the account {name} is not known"))?;
+        let unknown = || {
+            format!("the password of the account {name} is not known; give it another with change-operator")
+        };
+        let password = account.password(&self.seal).ok().flatten().ok_or_else(unknown)?;
+        let login = fixed::operators_login(name, account.role);
+        let create = Command::CreateClient {
+            username: login.username.clone(),
+            password: password.as_str().to_owned(),
+            textname: account.note().ok_or_else(unknown)?,
+            roles: login.roles.clone(),
+        };
+        Ok((vec![create, Command::GetClient(login.username)], Proof::Login(login.roles)))
+    }
+}
+
 impl Work {
     fn check(&self, answers: &[Answer]) -> Result<(), String> {
         for (answer, command) in answers.iter().zip(&self.commands) {
@@ -126,6 +162,12 @@ impl Work {
             Proof::Role(wanted) if last.role().map_err(read)?.has_rules_of(wanted) => Ok(()),
             Proof::Role(wanted) => {
                 Err(format!("the broker has other rules in the role {} than it was given", wanted.rolename))
+            }
+            Proof::Disabled(wanted) => {
+                let found = last.client().map_err(read)?;
+                let is = if found.disabled { "disabled" } else { "enabled" };
+                let wrong = || format!("the login {} is still {is} at the broker", found.username);
+                (found.disabled == *wanted).then_some(()).ok_or_else(wrong)
             }
             Proof::Login(wanted) => {
                 let found = last.client().map_err(read)?;

@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use acl::compile::PluginRoles;
 use acl::dynsec::{Client, Role, RoleRef};
 use acl::explain::{Action, decide};
+use acl::fixed;
 use acl::role::{is_genuine, is_guard, plugin_of, priority};
 use envelope::PluginId;
+use envelope::principal::{coordinator_of_login, coordinator_other_login};
 use envelope::topic::broker;
 
 use super::{Adopted, DriftKind, Planner, Step};
@@ -17,22 +19,29 @@ use crate::logins::start_in;
 const OURS: [&str; 3] = ["coordinator.", "operator.", "plugin."];
 
 impl Planner<'_> {
-    /// Sees to the logins of coordinators and operators. Their passwords are not known here.
+    /// Sees to the logins of coordinators. Their passwords are not known here. While they are renewed a
+    /// coordinator has a second login; either of the two is enough.
     pub(super) fn fixed_logins(&mut self) {
         let (desired, observed) = (self.desired, self.observed);
         for login in &desired.fixed_logins {
             let name = &login.username;
-            let Some(found) = observed.clients.get(name) else {
+            let all: Vec<&Client> =
+                names_of(login).iter().filter_map(|name| observed.clients.get(name)).collect();
+            if all.is_empty() {
                 self.find(format!(
                     "The login {name} is missing at the broker and its password is not known here; stop the \
                      broker, remove its identities file and start it: the seed has the login."
                 ));
-                continue;
-            };
-            if found.disabled {
-                self.find(format!("The login {name} is disabled at the broker; enable it to have it back."));
             }
-            self.roles_of(found, &login.roles, None);
+            for found in all {
+                let name = &found.username;
+                if found.disabled {
+                    self.find(format!(
+                        "The login {name} is disabled at the broker; enable it to have it back."
+                    ));
+                }
+                self.roles_of(found, &login.roles, None);
+            }
         }
     }
 
@@ -85,24 +94,10 @@ impl Planner<'_> {
 
     /// Sees to it that `found` has these roles and is in no group.
     fn roles_of(&mut self, found: &Client, wanted: &[RoleRef], plugin: Option<&PluginId>) {
-        let set = |roles: &[RoleRef]| roles.iter().cloned().collect::<BTreeSet<RoleRef>>();
-        let (have, want) = (set(&found.roles), set(wanted));
-        if have == want && found.groups.is_empty() {
-            return;
+        if let Some(drift) = other_roles(found, wanted) {
+            let (username, roles) = (found.username.clone(), wanted.to_vec());
+            self.step(Step::SetRoles { username, roles }, plugin, Some(drift));
         }
-        let name = &found.username;
-        let guarded = |roles: &BTreeSet<RoleRef>| roles.iter().any(|r| is_guard(&r.rolename));
-        let more = !have.is_subset(&want) || !found.groups.is_empty() || (guarded(&want) && !guarded(&have));
-        let drift = if more {
-            (
-                DriftKind::Beyond,
-                format!("The login {name} had roles that were not granted; they were taken away."),
-            )
-        } else {
-            (DriftKind::Missing, format!("The login {name} lacked roles; it has them again."))
-        };
-        let roles = wanted.to_vec();
-        self.step(Step::SetRoles { username: name.clone(), roles }, plugin, Some(drift));
     }
 
     /// Looks at all other logins. Returns the roles of those that stay.
@@ -110,11 +105,12 @@ impl Planner<'_> {
         let observed = self.observed;
         let mut kept = BTreeSet::new();
         for (name, found) in &observed.clients {
-            let fixed = self.desired.fixed_logins.iter().any(|login| login.username == *name);
+            let fixed = self.desired.fixed_logins.iter().any(|login| names_of(login).contains(name));
             let id = name.strip_prefix("plugin.").and_then(|id| PluginId::parse(id).ok());
             let wanted = id.as_ref().and_then(|id| self.desired.plugins.get(id));
             let seen_to = wanted.is_some_and(|w| w.login.is_some() || w.standing == Standing::Absent);
-            if fixed || seen_to {
+            let account = self.desired.accounts.values().any(|account| account.login.username == *name);
+            if fixed || account || seen_to {
                 continue;
             }
             let stays = match &id {
@@ -193,4 +189,30 @@ impl Planner<'_> {
             ));
         }
     }
+}
+
+/// The names that the login of a coordinator can have.
+fn names_of(login: &fixed::Login) -> Vec<String> {
+    let other = coordinator_of_login(&login.username).map(coordinator_other_login);
+    [login.username.clone()].into_iter().chain(other).collect()
+}
+
+/// How the roles of `found` differ from those that it should have, if they do.
+pub(super) fn other_roles(found: &Client, wanted: &[RoleRef]) -> Option<(DriftKind, String)> {
+    let set = |roles: &[RoleRef]| roles.iter().cloned().collect::<BTreeSet<RoleRef>>();
+    let (have, want) = (set(&found.roles), set(wanted));
+    if have == want && found.groups.is_empty() {
+        return None;
+    }
+    let name = &found.username;
+    let guarded = |roles: &BTreeSet<RoleRef>| roles.iter().any(|r| is_guard(&r.rolename));
+    let more = !have.is_subset(&want) || !found.groups.is_empty() || (guarded(&want) && !guarded(&have));
+    Some(if more {
+        (
+            DriftKind::Beyond,
+            format!("The login {name} had roles that were not granted; they were taken away."),
+        )
+    } else {
+        (DriftKind::Missing, format!("The login {name} lacked roles; it has them again."))
+    })
 }

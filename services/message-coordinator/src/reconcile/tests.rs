@@ -4,13 +4,16 @@ use acl::dynsec::{Acl, AclType, Client, GroupRef};
 use acl::fixed;
 use acl::role::{own_name, priority};
 use envelope::payload::spec::{AclOutcome, AclStatus, Presence, Spec};
+use envelope::principal::operator_login;
 use envelope::{Generation, InstallUid, Timestamp, topic};
 
 use super::*;
+use crate::accounts::{Account, Accounts};
 use crate::desired::{judge, judge_one, username};
 use crate::logins::{Login, Logins};
 use crate::specs::{Known, Specs};
 
+mod accounts;
 mod convergence;
 
 pub(super) fn id(text: &str) -> PluginId {
@@ -38,12 +41,19 @@ fn spec(name: &str) -> Spec {
 pub(super) struct World {
     pub(super) specs: Specs,
     pub(super) logins: Logins,
+    pub(super) accounts: Accounts,
     pub(super) observed: Observed,
 }
 
 impl World {
     pub(super) fn settled() -> Self {
-        let mut world = Self { specs: Specs::new(), logins: Logins::new(), observed: Observed::default() };
+        let first = Account::first();
+        let mut world = Self {
+            specs: Specs::new(),
+            logins: Logins::new(),
+            accounts: [(first.name.clone(), first)].into(),
+            observed: Observed::default(),
+        };
         for name in ["one", "two"] {
             world.specs.insert(id(name), Known { spec: spec(name), status: None });
         }
@@ -80,7 +90,7 @@ impl World {
     }
 
     pub(super) fn plan(&self, disconnects: bool) -> Plan {
-        let desired = Desired::everything(&self.specs, &self.logins, &judge(&self.specs));
+        let desired = Desired::everything(&self.specs, &self.logins, &self.accounts, &judge(&self.specs));
         plan(&desired, &self.observed, disconnects)
     }
 
@@ -106,6 +116,21 @@ impl World {
                     let name = login.username();
                     clients.insert(name.clone(), client(&name, login.roles.refs(), Some(login.note())));
                 }
+                Step::CreateAccount(name) | Step::ReplaceAccount(name) => {
+                    let account = &self.accounts[name];
+                    let login = fixed::operators_login(name, account.role);
+                    for role in &login.roles {
+                        assert!(roles.contains_key(&role.rolename), "a login never comes before its roles");
+                    }
+                    clients
+                        .insert(login.username.clone(), client(&login.username, login.roles, account.note()));
+                }
+                Step::DisableLogin(name) => {
+                    clients.get_mut(name).expect("the planner saw it").disabled = true
+                }
+                Step::EnableLogin(name) => {
+                    clients.get_mut(name).expect("the planner saw it").disabled = false
+                }
                 Step::SetRoles { username, roles: wanted } => {
                     let client = clients.get_mut(username).expect("the planner saw it");
                     for role in wanted {
@@ -127,6 +152,10 @@ impl World {
             Step::DeleteLogin(name) => format!("logout {name}"),
             Step::CreateLogin(id) => format!("login {id}"),
             Step::ReplaceLogin(id) => format!("relogin {id}"),
+            Step::CreateAccount(name) => format!("login {}", operator_login(name)),
+            Step::ReplaceAccount(name) => format!("relogin {}", operator_login(name)),
+            Step::DisableLogin(name) => format!("disable {name}"),
+            Step::EnableLogin(name) => format!("enable {name}"),
             Step::SetRoles { username, .. } => format!("roles {username}"),
         };
         let plan = self.plan(false);
@@ -182,8 +211,9 @@ fn rights_beyond_what_is_wanted_are_taken_away_wherever_they_are() {
     let mut world = World::settled();
     world.role("plugin.one:manifest").acls.push(rule("#", true));
     world.role("guard").acls.pop();
-    world.role("operator").acls.push(rule("#", true));
-    world.client("plugin.one").roles.push(RoleRef::new("operator", 999));
+    world.role("operator-viewer").acls.push(rule("#", true));
+    world.role("operator.operator").acls.push(rule("#", true));
+    world.client("plugin.one").roles.push(RoleRef::new("operator-admin", 999));
     world.client("coordinator.plugin").groups.push(GroupRef { groupname: "everybody".into() });
     world.observed.default_access = Some(DefaultAccess { subscribe: true, ..DefaultAccess::DENY });
     let mut found = world.steps();
@@ -191,7 +221,8 @@ fn rights_beyond_what_is_wanted_are_taken_away_wherever_they_are() {
     let mut wanted = steps(&[
         ("default", Some(Beyond)),
         ("rewrite guard", Some(Beyond)),
-        ("rewrite operator", Some(Beyond)),
+        ("rewrite operator-viewer", Some(Beyond)),
+        ("rewrite operator.operator", Some(Beyond)),
         ("rewrite plugin.one:manifest", Some(Beyond)),
         ("roles coordinator.plugin", Some(Beyond)),
         ("roles plugin.one", Some(Beyond)),
@@ -324,7 +355,7 @@ fn a_login_that_nobody_here_made_is_taken_away_and_a_strangers_is_left() {
         ("plugin.evil", refs.clone()),
         ("plugin.not an id", refs.clone()),
         ("plugin.two", refs),
-        ("operator.evil", vec![RoleRef::new("operator", 0)]),
+        ("operator.evil", vec![RoleRef::new("operator-admin", 0)]),
         ("homeassistant", vec![]),
         ("root", vec![RoleRef::new("root", 0)]),
     ] {
@@ -345,10 +376,24 @@ fn a_login_that_nobody_here_made_is_taken_away_and_a_strangers_is_left() {
 }
 
 #[test]
+fn either_login_of_a_coordinator_is_enough_and_both_have_its_role_alone() {
+    let mut world = World::settled();
+    let mut second = world.observed.clients["coordinator.plugin"].clone();
+    second.username = "coordinator.plugin.2".into();
+    second.roles.push(RoleRef::new("operator-admin", 999));
+    world.observed.clients.insert(second.username.clone(), second);
+    assert_eq!(world.steps(), steps(&[("roles coordinator.plugin.2", Some(Beyond))]));
+    let plan = world.plan(false);
+    world.carry_out(&plan);
+    world.observed.clients.remove("coordinator.plugin");
+    assert_eq!(world.plan(false), Plan::default());
+}
+
+#[test]
 fn what_cannot_be_put_right_here_is_told() {
     let mut world = World::settled();
     world.observed.clients.remove("coordinator.security");
-    world.client("operator.operator").disabled = true;
+    world.client("coordinator.plugin").disabled = true;
     world.client("plugin.one").disabled = true;
     let plan = world.plan(false);
     assert_eq!((plan.steps.len(), plan.findings.len()), (0, 3), "{plan:?}");

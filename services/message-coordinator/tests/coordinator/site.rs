@@ -66,6 +66,7 @@ pub struct Site {
     pub broker: Broker,
     folder: TempDir,
     running: Option<(Shutdown, JoinHandle<anyhow::Result<()>>)>,
+    compare_interval: u64,
 }
 
 impl Site {
@@ -74,6 +75,11 @@ impl Site {
         let mut site = Self::without_coordinator().await;
         site.start_coordinator();
         site
+    }
+
+    /// A broker whose coordinator will compare on a connection, and then for a long time not.
+    pub async fn comparing_once() -> Self {
+        Self { compare_interval: 3_600, ..Self::without_coordinator().await }
     }
 
     pub async fn without_coordinator() -> Self {
@@ -92,7 +98,7 @@ impl Site {
         let folder = TempDir::new().expect("a folder");
         std::fs::write(folder.path().join("password"), "password\n").expect("it writes");
         std::fs::write(folder.path().join("key"), [7; 32]).expect("it writes");
-        Self { broker: Broker::with_identities(identities).await, folder, running: None }
+        Self { broker: Broker::with_identities(identities).await, folder, running: None, compare_interval: 1 }
     }
 
     pub fn folder(&self) -> &Path {
@@ -107,7 +113,7 @@ impl Site {
             ("BIGSKIES_BROKER__USERNAME", "coordinator.message".to_owned()),
             ("BIGSKIES_BROKER__PASSWORD_FILE", path("password")),
             ("BIGSKIES_MESSAGE__KEY_FILE", path("key")),
-            ("BIGSKIES_MESSAGE__COMPARE_INTERVAL_SECONDS", "1".to_owned()),
+            ("BIGSKIES_MESSAGE__COMPARE_INTERVAL_SECONDS", self.compare_interval.to_string()),
             ("BIGSKIES_DATA_DIR", path("")),
             ("BIGSKIES_RUN_DIR", path("run")),
         ];
@@ -329,6 +335,54 @@ impl Plugins {
     pub async fn deprovision(&mut self, spec: &Spec, start_id: StartId) -> Result<Deprovisioned, ErrorBody> {
         let plugin_id = spec.plugin_id.clone();
         self.call(Operation::Deprovision, DeprovisionRequest { plugin_id, start_id }).await
+    }
+}
+
+/// What the coordinator answers to an operator.
+pub async fn ask<T: DeserializeOwned>(
+    operator: &mut Client,
+    operation: Operation,
+    payload: impl Serialize,
+) -> Result<T, ErrorBody> {
+    let user = acl::fixed::first_operator();
+    operator.subscribe(&topic::operator::responses(&user)).await.expect("its own");
+    let topic = RequestTopic::new(Principal::Operator(user), operation);
+    let correlation = uuid::Uuid::now_v7().to_string();
+    let request = Envelope::new(MessageType::Request, "test", payload).correlated(&correlation).encode();
+    // After a start the coordinator's requests may not be subscribed yet.
+    eventually(SOON, || async {
+        match operator.publish(&topic.to_string(), request.clone(), 1, false).await {
+            Ok(NOBODY) => Err("nobody listens".to_owned()),
+            Ok(_) => Ok(()),
+            Err(refusal) => Err(format!("{refusal:?}")),
+        }
+    })
+    .await;
+    loop {
+        let message = operator.recv(SOON).await.expect("an answer");
+        if message.topic != topic.response() {
+            continue;
+        }
+        let answer: Envelope<Answer> = serde_json::from_slice(&message.payload).expect("an answer");
+        if answer.correlation_id.as_deref() != Some(&correlation) {
+            continue;
+        }
+        return match answer.payload {
+            Answer::Success(data) => Ok(serde_json::from_value(data).expect("its payload")),
+            Answer::Failure(error) => Err(error),
+        };
+    }
+}
+
+/// Waits for a health message that says so.
+pub async fn health_that_says(site: &Site, what: &str, says: impl Fn(&str) -> bool) -> String {
+    let mut watcher = site.client("operator.operator", "password", Version::V5).await;
+    watcher.subscribe(&topic::coordinator::health(Coordinator::Message)).await.expect("it may");
+    loop {
+        let message = watcher.recv(SOON).await.unwrap_or_else(|| panic!("no health: {what}"));
+        if says(&message.text()) {
+            return message.text();
+        }
     }
 }
 

@@ -25,7 +25,7 @@ fn harm() -> impl Strategy<Value = Harm> {
         any().prop_map(Harm::LoseLogin),
         any().prop_map(Harm::LoseRoleOfLogin),
         (any(), any()).prop_map(|(at, role)| Harm::AddRoleToLogin(at, role)),
-        (prop::sample::select(vec!["plugin.two", "plugin.evil", "operator.x", "stranger"]), any())
+        (prop::sample::select(vec!["plugin.two", "plugin.evil", "operator.evil", "stranger"]), any())
             .prop_map(|(name, role)| Harm::AddLogin(name, role)),
         proptest::bool::ANY.prop_map(Harm::Default),
     ]
@@ -52,7 +52,7 @@ fn do_harm(observed: &mut Observed, harm: Harm) {
             }
         }
         Harm::LoseLogin(at) => {
-            if let Some(name) = login(&observed.clients, at).filter(|n| n.starts_with("plugin.")) {
+            if let Some(name) = login(&observed.clients, at).filter(|n| !n.starts_with("coordinator.")) {
                 observed.clients.remove(&name);
             }
         }
@@ -97,6 +97,7 @@ proptest! {
             prop_assert!(world.observed.roles[&role.rolename].has_rules_of(role));
         }
         prop_assert!(!world.observed.clients.contains_key("plugin.evil"));
+        prop_assert!(!world.observed.clients.contains_key("operator.evil"));
     }
 
     #[test]
