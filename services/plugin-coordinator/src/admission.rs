@@ -1,14 +1,15 @@
 //! Whether a manifest is let in: its faults, its names, its ports, what needs approval.
 
+use envelope::payload::grant::ApprovalDetails;
 use envelope::payload::lifecycle::{InstallRequest, ManifestSource};
 use envelope::{ErrorBody, ErrorCode, PluginId, Timestamp};
 use manifest::{Faults, Grant, Manifest, Parsed, approval_digest};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::engine::PublishedPort;
 use crate::operation::{Admitted, ResolvedImage, Running};
 use crate::policy;
-use crate::record::Approval;
+use crate::record::{Granted, keys};
 use crate::registrations::Name;
 
 /// The label of an image that holds its plugin's manifest.
@@ -120,8 +121,10 @@ pub(crate) fn check_ports(
     used: &[PublishedPort],
     own_container: &str,
 ) -> Result<(), ErrorBody> {
+    let forwarder = policy::forwarder_of(own_container);
     for wanted in policy::ports(manifest) {
-        let other = used.iter().find(|u| u.container != own_container && u.conflicts_with(&wanted));
+        let own = |u: &&PublishedPort| u.container == own_container || u.container == forwarder;
+        let other = used.iter().find(|u| !own(u) && u.conflicts_with(&wanted));
         if let Some(other) = other {
             return Err(ErrorBody::new(
                 ErrorCode::PortTaken,
@@ -137,7 +140,7 @@ pub(crate) fn check_ports(
     Ok(())
 }
 
-/// Lets a manifest in, with what an operator approved.
+/// Lets a manifest in, with what an operator approved. Grants of an earlier installation mean nothing here.
 ///
 /// # Errors
 /// `approval_required` with the list, `approval_changed`, or `forbidden` for somebody who may not approve.
@@ -155,10 +158,23 @@ pub(crate) fn admit(
         grants.push(Grant::RootUser);
         grants.sort_unstable();
     }
-    let digest = approval_digest(&image.digest, &manifest.digest(), &grants);
-    let approval = match &request.approve {
-        _ if grants.is_empty() => None,
-        None => return Err(approval_required(&manifest.id, &grants, &digest)),
+    let details = ApprovalDetails {
+        approve: approval_digest(&image.digest, &manifest.digest(), &grants),
+        rating: manifest::rating(manifest, &grants),
+        grants: grants.iter().map(Grant::entry).collect(),
+    };
+    let digest = &details.approve;
+    match &request.approve {
+        _ if grants.is_empty() => {}
+        None => {
+            let message = format!(
+                "{} asks for {} thing(s) beyond its own topics; each is in details.grants. If they are right, \
+                 install it again with \"approve\": \"{digest}\".",
+                manifest.id,
+                grants.len()
+            );
+            return Err(to_approve(ErrorCode::ApprovalRequired, message, &details));
+        }
         Some(_) if !operation.named => {
             return Err(ErrorBody::new(
                 ErrorCode::Forbidden,
@@ -166,41 +182,42 @@ pub(crate) fn admit(
                  where it is known who approves. Use the bigskies command line.",
             ));
         }
-        Some(approved) if *approved != digest => {
-            let required = approval_required(&manifest.id, &grants, &digest);
-            return Err(ErrorBody {
-                code: ErrorCode::ApprovalChanged,
-                message: format!(
-                    "What was approved ({approved}) is not what {} asks for now: image, manifest or list have \
-                     changed. Look at the list again and approve {digest}.",
-                    manifest.id
-                ),
-                details: required.details,
-            });
-        }
-        Some(_) => Some(Approval { by: operation.principal.clone(), at: Timestamp::now() }),
-    };
+        Some(approved) if approved != digest => return Err(changed(&manifest.id, approved, &details)),
+        Some(_) => {}
+    }
+    let now = Timestamp::now();
+    let by = &operation.principal;
     Ok(Admitted {
         manifest: manifest.document().clone(),
         source,
         warnings: parsed.warnings.iter().map(ToString::to_string).collect(),
-        grants,
-        approval,
+        grants: grants.into_iter().map(|grant| Granted::approved(grant, by, now)).collect(),
     })
 }
 
-fn approval_required(id: &PluginId, grants: &[Grant], digest: &str) -> ErrorBody {
-    let list: Vec<Value> = grants
-        .iter()
-        .map(|grant| json!({"grant": grant, "sentence": grant.sentence(), "risk": grant.risk()}))
-        .collect();
-    ErrorBody::new(
-        ErrorCode::ApprovalRequired,
-        format!(
-            "{id} asks for {} thing(s) beyond its own topics; each is in details.grants. If they are right, \
-             install it again with \"approve\": \"{digest}\".",
-            grants.len()
-        ),
-    )
-    .with_details(json!({"grants": list, "approve": digest}))
+/// What was approved is not what is asked for.
+pub(crate) fn changed(id: &PluginId, approved: &str, details: &ApprovalDetails) -> ErrorBody {
+    let shown: String = approved.chars().filter(|c| !c.is_control()).take(80).collect();
+    let message = format!(
+        "What was approved ({shown}) is not what {id} asks for now: image, manifest or list have changed. Look \
+         at the list again and approve {}.",
+        details.approve
+    );
+    to_approve(ErrorCode::ApprovalChanged, message, details)
+}
+
+/// A plugin cannot run without what was taken back from it.
+pub(crate) fn lacking(id: &PluginId, lacks: &[Grant], details: &ApprovalDetails) -> ErrorBody {
+    let message = format!(
+        "{id} cannot run without what was taken back from it: {}. If it may have that again, approve {}; the \
+         whole list is in details.grants.",
+        keys(lacks),
+        details.approve
+    );
+    to_approve(ErrorCode::ApprovalRequired, message, details)
+}
+
+fn to_approve(code: ErrorCode, message: String, details: &ApprovalDetails) -> ErrorBody {
+    let details = serde_json::to_value(details).expect("details have string keys");
+    ErrorBody::new(code, message).with_details(details)
 }

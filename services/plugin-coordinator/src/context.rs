@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use envelope::PluginId;
 use envelope::payload::spec::AclStatus;
 
+use crate::conduct::Conduct;
 use crate::engine::Engine;
 use crate::health::HealthReports;
 use crate::peers::Peers;
@@ -27,6 +28,7 @@ pub(crate) struct Context {
     pub(crate) reporter: Reporter,
     pub(crate) health: HealthReports,
     pub(crate) acls: Acls,
+    pub(crate) conduct: Conduct,
 }
 
 /// What the message coordinator has acknowledged, as it is retained.

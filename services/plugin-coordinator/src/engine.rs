@@ -32,8 +32,8 @@ pub use spec::{
     RegistryLogin, Tmpfs, UploadFile,
 };
 pub use view::{
-    Container, ContainerId, EngineEvent, EngineInfo, EventAction, Exit, Health, Image, LogTail, Network,
-    PublishedPort, PullProgress, Removal, State,
+    Container, ContainerId, DiskUsage, EngineEvent, EngineInfo, EventAction, Exit, Health, HostEntry, Image,
+    LogTail, Network, PublishedPort, PullProgress, Removal, State,
 };
 
 /// What every verb answers.
@@ -67,6 +67,10 @@ pub trait Engine: Send + Sync + 'static {
     /// A regular file inside an image, read without running anything. `None` when there is none.
     /// Links, devices, folders and files over `max_bytes` are refused: the image is a stranger's.
     async fn read_file(&self, image: &str, path: &str, max_bytes: u64) -> Result<Option<Vec<u8>>>;
+
+    /// What lies at an absolute path of the engine's host, the last part not followed if it is a link. Its parent
+    /// must not be the root. Any `image` will do; nothing of it is run.
+    async fn host_entry(&self, image: &str, path: &str) -> Result<HostEntry>;
 
     /// Makes a bridge network, or makes sure that the existing one has the wanted rights. One of that
     /// name with other rights is a [`EngineError::Conflict`].
@@ -121,6 +125,10 @@ pub trait Engine: Send + Sync + 'static {
     /// Ports that running containers publish, whoever owns these. Other programs of the host are not
     /// seen: a port can still be taken at the start.
     async fn used_ports(&self) -> Result<Vec<PublishedPort>>;
+
+    /// How much of the disk each running container with that installation in [`label::INSTALLATION`] uses, by name.
+    /// Costly: the engine reads all its volumes.
+    async fn disk_usage(&self, installation: &str) -> Result<Vec<DiskUsage>>;
 
     /// What happens to the containers of an installation from now on: an event after this call has
     /// returned is in the stream, however late that is polled.

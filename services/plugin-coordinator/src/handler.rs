@@ -1,23 +1,30 @@
 //! Requests: one file for each operation. A handler records what is wanted, or answers from what is recorded;
 //! it never moves a container.
 
+mod approve;
+mod grants;
 mod inspect;
 mod install;
 mod list;
 mod logs;
 mod remove;
 mod restart;
+mod revoke_grant;
 mod start;
 mod stop;
 
 use chassis::{Permit, Reply, Request};
 use envelope::{Answer, ErrorBody, ErrorCode, Operation, PluginId};
+use manifest::Manifest;
 use serde_json::json;
 
+use crate::admission;
 use crate::context::Context;
 use crate::operation::{Running, Work};
+use crate::policy;
 use crate::record::{Desired, Record};
 use crate::registrations::TableError;
+use crate::report::{self, Why};
 use crate::supervisor::Supervisor;
 
 /// How often a request is looked at again when a worker wrote meanwhile; a step writes once or twice.
@@ -82,6 +89,9 @@ async fn dispatch(
         Operation::List => list::handle(ctx).await,
         Operation::Inspect => inspect::handle(ctx, request).await,
         Operation::Logs => logs::handle(ctx, request).await,
+        Operation::Grants => grants::handle(ctx, request).await,
+        Operation::Approve => approve::handle(ctx, supervisor, permit, request).await,
+        Operation::RevokeGrant => revoke_grant::handle(ctx, supervisor, permit, request).await,
         other => Err(Refusal::Told(ErrorBody::new(
             ErrorCode::UnknownOperation,
             format!("The plugin coordinator does not {other}."),
@@ -116,6 +126,103 @@ async fn in_the_way(ctx: &Context, id: &PluginId, request: &Request) -> Result<I
     })
 }
 
+/// A plugin that a request may change now.
+struct Admitted {
+    record: Record,
+    manifest: Manifest,
+    /// The operation that ends for it, with its answer.
+    instead: Option<(Box<Running>, Answer)>,
+}
+
+/// Lets a request at an installed plugin, when nothing is in its way that does not give way. None when this
+/// very request began its operation before a restart: its answer comes at the operation's end.
+async fn admit(
+    ctx: &Context,
+    supervisor: &Supervisor,
+    permit: &Permit,
+    request: &Request,
+    id: &PluginId,
+) -> Result<Option<Admitted>, Refusal> {
+    let by = permit.operation();
+    let record = installed(ctx, id).await?;
+    if by != Operation::Remove {
+        being_removed(&record)?;
+    }
+    let instead = match in_the_way(ctx, id, request).await? {
+        InTheWay::Ours => {
+            supervisor.wake(id);
+            return Ok(None);
+        }
+        InTheWay::Nothing => None,
+        InTheWay::Other(running) => Some((give_way(&running, by)?, running)),
+    };
+    let instead = instead.map(|(answer, running)| (running, answer));
+    let manifest = record.manifest();
+    Ok(Some(Admitted { record, manifest, instead }))
+}
+
+impl Admitted {
+    /// Records the operation, and what is wanted of the plugin; the rest is its worker's.
+    async fn begin(
+        self,
+        ctx: &Context,
+        supervisor: &Supervisor,
+        operation: &Running,
+    ) -> Result<Reply, Refusal> {
+        let instead = self.instead.as_ref().map(|(running, answer)| (&**running, answer.clone()));
+        ctx.registrations.begin(operation, Some(&self.record), instead).await?;
+        supervisor.wake(&operation.plugin_id);
+        Ok(Reply::Later)
+    }
+
+    /// How the plugin is, when that is what was asked for.
+    fn state(&self, ctx: &Context) -> Reply {
+        let health = ctx.health.now(&self.record.id, None);
+        Reply::now(&report::state(&self.record, &self.manifest, &ctx.settings.node, None, &health))
+    }
+
+    /// Refuses to start a plugin that cannot run without what was taken back from it.
+    fn can_run(&self) -> Result<(), ErrorBody> {
+        let lacks = self.record.lacks();
+        if lacks.is_empty() {
+            return Ok(());
+        }
+        Err(admission::lacking(&self.record.id, &lacks, &self.record.approval(&self.manifest)))
+    }
+}
+
+/// Records what was given or taken back. A plugin that runs has to follow before that is answered; of one that
+/// does not run only the record changes.
+async fn follow_grants(
+    ctx: &Context,
+    supervisor: &Supervisor,
+    permit: &Permit,
+    request: &Request,
+    mut plugin: Admitted,
+    work: Work,
+) -> Result<Reply, Refusal> {
+    let id = plugin.record.id.clone();
+    if plugin.record.start.is_some() || plugin.record.desired == Desired::Running {
+        let lasts = policy::stop_bound(&plugin.manifest) + plugin.manifest.start_timeout() + start::AROUND;
+        let operation = Running::new(permit, request, id, work, lasts);
+        return plugin.begin(ctx, supervisor, &operation).await;
+    }
+    ctx.registrations.advance(Some(&mut plugin.record), None).await?;
+    supervisor.wake(&id);
+    Ok(Reply::now(&plugin.record.grants(&plugin.manifest)))
+}
+
+/// Why what a handler does at once happens.
+fn why(permit: &Permit, request: &Request) -> Why {
+    Why {
+        cause: format!("{} by {}", permit.operation(), permit.principal()),
+        by: permit.principal().to_string(),
+        operation_id: None,
+        correlation_id: request.correlation_id.clone(),
+        traceparent: request.traceparent.clone(),
+    }
+}
+
 fn busy(running: &Running) -> ErrorBody {
     ErrorBody::new(
         ErrorCode::Busy,
@@ -140,17 +247,65 @@ fn being_removed(record: &Record) -> Result<(), ErrorBody> {
     }
 }
 
-/// A stop or a removal ends a start that still runs; everything else waits for its turn.
+/// A stop, a removal and a revocation end what makes a plugin run; everything else waits for its turn.
 fn give_way(running: &Running, by: Operation) -> Result<Answer, ErrorBody> {
+    let urgent = matches!(by, Operation::Stop | Operation::Remove | Operation::RevokeGrant);
+    let (operation, id) = (running.work.operation(), &running.plugin_id);
     match running.work {
-        Work::Start | Work::Restart { .. } => Ok(Answer::Failure(ErrorBody::new(
-            ErrorCode::Cancelled,
-            format!(
-                "{} of {} was ended by a {by} request before it was done.",
-                running.work.operation(),
-                running.plugin_id
-            ),
-        ))),
-        Work::Install(_) | Work::Stop | Work::Remove => Err(busy(running)),
+        Work::Start | Work::Restart { .. } | Work::Approve | Work::RevokeGrant if urgent => {
+            let note = match running.work {
+                Work::Approve | Work::RevokeGrant => " What it says of grants is recorded and holds.",
+                _ => "",
+            };
+            Ok(Answer::Failure(ErrorBody::new(
+                ErrorCode::Cancelled,
+                format!("{operation} of {id} was ended by a {by} request before it was done.{note}"),
+            )))
+        }
+        _ => Err(busy(running)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use envelope::{OperationId, Timestamp};
+
+    use super::*;
+
+    fn running(work: Work) -> Running {
+        Running {
+            id: OperationId::new(),
+            plugin_id: PluginId::parse("focuser").expect("an id"),
+            request_id: "r".into(),
+            work,
+            principal: "operator:ada".into(),
+            named: true,
+            step: "accepted".into(),
+            started_at: Timestamp::from_seconds(1000),
+            deadline: Timestamp::from_seconds(2000),
+            correlation_id: "c".into(),
+            traceparent: None,
+        }
+    }
+
+    #[test]
+    fn what_makes_a_plugin_run_gives_way_to_what_takes_from_it_and_nothing_else_does() {
+        use Operation as O;
+        let yields = [Work::Start, Work::Restart { stopped: true }, Work::Approve, Work::RevokeGrant];
+        for work in yields {
+            for by in [O::Stop, O::Remove, O::RevokeGrant] {
+                let answer = give_way(&running(work.clone()), by).expect("gives way");
+                assert!(matches!(answer, Answer::Failure(body) if body.code == ErrorCode::Cancelled));
+            }
+            for by in [O::Start, O::Restart, O::Approve] {
+                let refused = give_way(&running(work.clone()), by).expect_err("does not give way");
+                assert_eq!(refused.code, ErrorCode::Busy, "{by}");
+            }
+        }
+        for work in [Work::Stop, Work::Remove] {
+            for by in [O::Start, O::Stop, O::Remove, O::Approve, O::RevokeGrant] {
+                assert_eq!(give_way(&running(work.clone()), by).expect_err("goes on").code, ErrorCode::Busy);
+            }
+        }
     }
 }

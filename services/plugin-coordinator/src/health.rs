@@ -33,6 +33,8 @@ struct Reported {
     names: Vec<PluginId>,
     interval: Duration,
     last: Option<Report>,
+    /// Why the last message that was no report of it was refused.
+    refused: Option<String>,
     /// Since when a report is expected.
     expected_since: Instant,
 }
@@ -92,6 +94,7 @@ impl HealthReports {
                 names,
                 interval,
                 expected_since: known.as_ref().map_or_else(Instant::now, |k| k.expected_since),
+                refused: known.as_ref().and_then(|k| k.refused.clone()),
                 last: known.and_then(|k| k.last),
             },
         );
@@ -109,6 +112,7 @@ impl HealthReports {
     pub(crate) fn starts(&self, id: &PluginId) {
         if let Some(reported) = self.lock().plugins.get_mut(id) {
             reported.last = None;
+            reported.refused = None;
             reported.expected_since = Instant::now();
         }
     }
@@ -117,6 +121,21 @@ impl HealthReports {
     pub(crate) fn has_reported(&self, id: &PluginId) -> bool {
         let ready = |r: &Report| r.status != HealthStatus::Unhealthy;
         self.lock().plugins.get(id).is_some_and(|r| r.last.as_ref().is_some_and(ready))
+    }
+
+    /// Whether a health message of it has come since then.
+    pub(crate) fn has_come_since(&self, id: &PluginId, since: Instant) -> bool {
+        self.lock().plugins.get(id).is_some_and(|r| r.last.as_ref().is_some_and(|last| last.at >= since))
+    }
+
+    /// Whose health topic this is.
+    pub(crate) fn owner(&self, topic: &str) -> Option<PluginId> {
+        self.lock().topics.get(topic).cloned()
+    }
+
+    /// Why the last message on its health topics was refused, if one was since its process was started.
+    pub(crate) fn last_refused(&self, id: &PluginId) -> Option<String> {
+        self.lock().plugins.get(id)?.refused.clone()
     }
 
     /// We began to listen, or stopped.
@@ -133,6 +152,7 @@ impl HealthReports {
             Ok(message) => message,
             Err(e) => {
                 let why = format!("is not a health message as the SDK document gives it: {e}");
+                reported.refused = Some(why.clone());
                 return Taken::Refused(id, why);
             }
         };
@@ -140,6 +160,7 @@ impl HealthReports {
         if !named.is_some_and(|n| reported.names.iter().any(|own| own.as_str() == n)) {
             let source: String = message.source.chars().take(80).collect();
             let why = format!("names {source:?} as its source, which is not the plugin of its topic");
+            reported.refused = Some(why.clone());
             return Taken::Refused(id, why);
         }
         let report = Report {
@@ -244,6 +265,10 @@ mod tests {
         reports.take(TOPIC, &message("plugin:guid", HealthStatus::Healthy));
         reports.starts(&id("guid"));
         assert!(!reports.has_reported(&id("guid")));
+        reports.take(TOPIC, b"hello");
+        assert!(reports.last_refused(&id("guid")).is_some_and(|why| why.contains("is not a health message")));
+        reports.starts(&id("guid"));
+        assert_eq!(reports.last_refused(&id("guid")), None);
         reports.take(TOPIC, &message("plugin:guid", HealthStatus::Unhealthy));
         assert!(!reports.has_reported(&id("guid")));
         reports.take(TOPIC, &message("plugin:guid", HealthStatus::Degraded));

@@ -16,8 +16,10 @@ pub mod plan;
 pub mod policy;
 
 mod admission;
+mod conduct;
 mod context;
 mod health;
+mod leftovers;
 mod peers;
 mod report;
 mod step;

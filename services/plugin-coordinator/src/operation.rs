@@ -5,12 +5,11 @@ use std::time::Duration;
 use chassis::{Permit, Request};
 use envelope::payload::lifecycle::{InstallRequest, ManifestSource};
 use envelope::payload::state::RunningOperation;
-use envelope::{Operation, OperationId, PluginId, Timestamp};
-use manifest::Grant;
+use envelope::{Operation, OperationId, PluginId, Principal, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::record::Approval;
+use crate::record::Granted;
 
 /// An operation that runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,7 +24,8 @@ pub struct Running {
     pub work: Work,
     /// Who asked.
     pub principal: String,
-    /// Whether that is somebody whom the broker vouches for.
+    /// Whether that is an operator on the topics of an account, who may approve: it is known who approved
+    /// then, and no plugin approves another.
     pub named: bool,
     /// The step it is at.
     pub step: String,
@@ -56,6 +56,11 @@ pub enum Work {
     },
     /// Remove.
     Remove,
+    /// Give back what was taken back: recorded already, what runs has still to follow.
+    Approve,
+    /// Take a grant back: recorded already, what runs has still to follow.
+    #[serde(rename = "revoke-grant")]
+    RevokeGrant,
 }
 
 /// An installation under way.
@@ -85,6 +90,10 @@ pub struct ResolvedImage {
     pub digest: String,
     /// The manifest in its label.
     pub label: Option<String>,
+    /// The bytes of its layers as the registry tells them, compressed; not known of an operation that an earlier
+    /// version began.
+    #[serde(default)]
+    pub bytes: Option<u64>,
     /// Its user, as written in the image.
     pub user: String,
     /// Whether the engine had it before: then it is not ours to remove when the installation fails.
@@ -100,10 +109,8 @@ pub struct Admitted {
     pub source: ManifestSource,
     /// What is odd in it.
     pub warnings: Vec<String>,
-    /// What goes beyond the plugin's namespace.
-    pub grants: Vec<Grant>,
-    /// Who approved that.
-    pub approval: Option<Approval>,
+    /// What goes beyond the plugin's namespace, and who approved it.
+    pub grants: Vec<Granted>,
 }
 
 impl Work {
@@ -115,7 +122,14 @@ impl Work {
             Self::Stop => Operation::Stop,
             Self::Restart { .. } => Operation::Restart,
             Self::Remove => Operation::Remove,
+            Self::Approve => Operation::Approve,
+            Self::RevokeGrant => Operation::RevokeGrant,
         }
+    }
+
+    /// Whether it changes what the plugin is granted, and is answered with that.
+    pub fn is_about_grants(&self) -> bool {
+        matches!(self, Self::Approve | Self::RevokeGrant)
     }
 }
 
@@ -129,7 +143,7 @@ impl Running {
             request_id: request.id.clone(),
             work,
             principal: permit.principal().to_string(),
-            named: !matches!(permit.principal(), envelope::Principal::Unnamed),
+            named: may_approve(permit.principal()),
             step: "accepted".to_owned(),
             started_at: now,
             deadline: now.after(lasts),
@@ -150,6 +164,39 @@ impl Running {
             operation: self.work.operation(),
             step: self.step.clone(),
             since: self.started_at,
+        }
+    }
+}
+
+/// Whether somebody may approve what a plugin asks for: an operator by account. A plugin may ask for an
+/// installation, and must not approve what it installs.
+fn may_approve(principal: &Principal) -> bool {
+    match principal {
+        Principal::Operator(_) => true,
+        Principal::Unnamed | Principal::Plugin(_) | Principal::Coordinator(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_operator_by_account_may_approve() {
+        let ada = envelope::OperatorName::parse("ada").expect("a name");
+        let plugin = PluginId::parse("installer").expect("an id");
+        assert!(may_approve(&Principal::Operator(ada)));
+        assert!(!may_approve(&Principal::Unnamed));
+        assert!(!may_approve(&Principal::Plugin(plugin)));
+        assert!(!may_approve(&Principal::Coordinator(envelope::Coordinator::Security)));
+    }
+
+    #[test]
+    fn work_is_written_by_the_name_of_its_operation() {
+        for work in [Work::Start, Work::Stop, Work::Remove, Work::Approve, Work::RevokeGrant] {
+            let text = serde_json::to_value(&work).expect("encodes");
+            assert_eq!(text["operation"], work.operation().as_str());
+            assert_eq!(serde_json::from_value::<Work>(text).ok(), Some(work));
         }
     }
 }

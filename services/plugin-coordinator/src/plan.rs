@@ -9,6 +9,9 @@ use envelope::{StartId, Timestamp};
 use crate::operation::{Install, Running, Work};
 use crate::record::{Desired, Record, Start, StartProgress};
 
+/// After so long without a failure earlier ones count no more.
+const STEADY: Duration = Duration::from_secs(600);
+
 /// Everything that the next step depends on.
 #[derive(Debug, Clone)]
 pub struct View<'a> {
@@ -24,6 +27,8 @@ pub struct View<'a> {
     pub reported: bool,
     /// Whether its token was asked for lately.
     pub confirmed: bool,
+    /// Whether what its published ports need beside its container is there.
+    pub forwarded: bool,
     /// How long it may take to get ready.
     pub start_timeout: Duration,
     /// The time.
@@ -82,6 +87,8 @@ pub enum Step {
     MarkReady,
     /// Make sure that a running plugin has its token.
     Confirm,
+    /// Put right what carries the published ports of a running plugin.
+    Forward,
     /// Its process ended before it reported health.
     EndedEarly,
     /// It did not report health in time.
@@ -92,6 +99,10 @@ pub enum Step {
     Lost,
     /// Stop the process and keep the container, to start it again.
     Pause,
+    /// The same, by the framework's own decision.
+    Renew,
+    /// It has run well for a while after a failure: that counts no more.
+    Steady,
     /// Stop the process.
     Stop,
     /// Keep what is known of the ended container, and remove it.
@@ -131,11 +142,14 @@ impl Step {
             Self::AwaitReady(_) => "await_ready",
             Self::MarkReady => "mark_ready",
             Self::Confirm => "confirm",
+            Self::Forward => "forward",
             Self::EndedEarly => "ended_early",
             Self::NotReady => "not_ready",
             Self::Ended => "ended",
             Self::Lost => "lost",
             Self::Pause => "pause",
+            Self::Renew => "renew",
+            Self::Steady => "steady",
             Self::Stop => "stop",
             Self::RemoveContainer => "remove_container",
             Self::RemoveStray => "remove_stray",
@@ -164,7 +178,9 @@ pub fn plan(view: &View<'_>) -> Step {
     {
         return Step::RemoveStray;
     }
-    match record.desired {
+    match wanted(record) {
+        // Made for what it was: nothing of it stays, and the next start is for what it should be now.
+        Desired::Running if record.is_outdated() => plan_stop(view),
         Desired::Running => plan_running(view, record),
         Desired::Stopped => match &record.start {
             Some(_) => plan_stop(view),
@@ -182,6 +198,14 @@ pub fn plan(view: &View<'_>) -> Step {
     }
 }
 
+/// What is wanted of the plugin. Without what it cannot run without it is stopped, whatever was asked for.
+fn wanted(record: &Record) -> Desired {
+    match record.desired {
+        Desired::Running if !record.lacks().is_empty() => Desired::Stopped,
+        desired => desired,
+    }
+}
+
 fn plan_install(install: &Install) -> Step {
     match install {
         Install { resolved: None, .. } => Step::Resolve,
@@ -192,7 +216,7 @@ fn plan_install(install: &Install) -> Step {
 
 /// A plugin that failed keeps saying so until somebody asks for a stop.
 fn must_mark_stopped(view: &View<'_>, record: &Record) -> bool {
-    let asked = view.operation.is_some_and(|o| o.work == Work::Stop);
+    let asked = view.operation.is_some_and(|o| o.work == Work::Stop || o.work.is_about_grants());
     asked || !matches!(record.standing.phase, Phase::Stopped | Phase::Failed)
 }
 
@@ -210,7 +234,11 @@ fn absent(view: &View<'_>, record: &Record) -> bool {
 
 fn plan_running(view: &View<'_>, record: &Record) -> Step {
     let Some(start) = &record.start else {
-        return wait_or(view, record, Step::Begin);
+        // What an earlier container could do must not be possible beside a new one.
+        return match record.owed.is_empty() {
+            true => wait_or(view, record, Step::Begin),
+            false => Step::PayOwed,
+        };
     };
     if start.progress == StartProgress::Begun {
         return plan_prepare(view, record);
@@ -223,6 +251,10 @@ fn plan_running(view: &View<'_>, record: &Record) -> Step {
     if matches!(view.operation, Some(Running { work: Work::Restart { stopped: false }, .. })) {
         return Step::Pause;
     }
+    // An operation comes first. One that came while the process was being stopped begins at a stopped one.
+    if record.restart.is_some() && (view.operation.is_none() || process != Process::Running) {
+        return Step::Renew;
+    }
     match (start.progress, process) {
         (StartProgress::Begun | StartProgress::Prepared, _) => wait_or(view, record, Step::StartProcess),
         (StartProgress::Started, Process::Running) => plan_ready(view, start),
@@ -230,7 +262,8 @@ fn plan_running(view: &View<'_>, record: &Record) -> Step {
         (StartProgress::Ready, Process::Running) if view.operation.is_some() => Step::MarkReady,
         (StartProgress::Ready, Process::Running) if !record.owed.is_empty() => Step::PayOwed,
         (StartProgress::Ready, Process::Running) if !view.confirmed => Step::Confirm,
-        (StartProgress::Ready, Process::Running) => Step::Settled(None),
+        (StartProgress::Ready, Process::Running) if !view.forwarded => Step::Forward,
+        (StartProgress::Ready, Process::Running) => plan_steady(view, record, start),
         (StartProgress::Ready, _) => Step::Ended,
     }
 }
@@ -262,6 +295,15 @@ fn plan_ready(view: &View<'_>, start: &Start) -> Step {
     }
     let deadline = start.started_at.unwrap_or(view.now).after(view.start_timeout);
     if view.now >= deadline { Step::NotReady } else { Step::AwaitReady(deadline) }
+}
+
+/// A plugin that fails again soon after a failure backs off further; one that ran well in between begins anew.
+fn plan_steady(view: &View<'_>, record: &Record, start: &Start) -> Step {
+    if record.failures == 0 {
+        return Step::Settled(None);
+    }
+    let due = start.started_at.unwrap_or(view.now).after(STEADY);
+    if view.now >= due { Step::Steady } else { Step::Settled(Some(due)) }
 }
 
 #[cfg(test)]

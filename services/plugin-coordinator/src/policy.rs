@@ -1,32 +1,27 @@
 //! What a plugin's container may have: from its manifest, minus what is refused, plus what it cannot switch off.
 //!
+//! To be read as a policy, begin with [`rules`]: what a manifest may ask, and what becomes of it. Each rule there
+//! has an example that a test tries. The other parts say how: [`container`] what the container gets, [`network`]
+//! where it is and whom it reaches, [`forwarder`] how its ports are published when it has no way out, [`host`]
+//! which folders of the host are what they seem, [`config`] which configurations it is given.
+//!
 //! What is refused outright is a fault of the manifest or a grant that needs approval, and never gets here.
-//! Capabilities, privileges and the engine's restart policy are not even expressible: see [`ContainerSpec`].
+//! Capabilities, privileges and the engine's restart policy are not even expressible: see
+//! [`ContainerSpec`](crate::engine::ContainerSpec).
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+pub mod rules;
 
-use envelope::payload::login::ProvisionResponse;
-use envelope::{PluginId, StartId};
-use manifest::{Manifest, VolumeSource};
+pub(crate) mod config;
+mod container;
+mod forwarder;
+pub(crate) mod host;
+mod name;
+mod network;
 
-use crate::engine::{
-    Attachment, ContainerSpec, Limits, Mount, MountSource, NetworkSpec, Owner, PortBinding, Protocol,
-    UploadFile, label, spec::Labels,
-};
-use crate::record::Record;
 use crate::settings::Settings;
 
-/// The plugin that a container, network or volume belongs to.
-pub const PLUGIN_LABEL: &str = "org.bigskies.plugin_id";
-/// The node that runs it.
-pub const NODE_LABEL: &str = "org.bigskies.node";
-/// Where a plugin finds its configuration.
-pub const CONFIG_FILE: &str = "/config/plugin.json";
-
-const NOFILE: u32 = 4096;
-const LOG_BYTES: u64 = 10 * 1024 * 1024;
-const LOG_FILES: u32 = 3;
+pub use container::{CONFIG_FILE, config_files, owned_targets, owner, ports, stop_bound};
+pub use name::{NODE_LABEL, PLUGIN_LABEL, ROLE_LABEL, Role, forwarder_of};
 
 /// The rules of one host.
 #[derive(Debug, Clone)]
@@ -45,194 +40,4 @@ impl Policy {
     pub fn installation(&self) -> &str {
         &self.installation
     }
-
-    /// What all names on the engine begin with: two installations can share an engine.
-    fn prefix(&self) -> String {
-        let short: String = self.installation.chars().filter(char::is_ascii_alphanumeric).take(6).collect();
-        format!("bigskies-plugin-{short}")
-    }
-
-    /// The name of a plugin's container.
-    pub fn container_name(&self, id: &PluginId) -> String {
-        format!("{}-{id}", self.prefix())
-    }
-
-    fn volume_name(&self, id: &PluginId, name: &str) -> String {
-        format!("{}-{id}-{name}", self.prefix())
-    }
-
-    /// Labels of everything that is made for a plugin.
-    pub fn labels(&self, id: &PluginId) -> Labels {
-        BTreeMap::from([
-            (label::INSTALLATION.to_owned(), self.installation.clone()),
-            (PLUGIN_LABEL.to_owned(), id.to_string()),
-            (NODE_LABEL.to_owned(), self.settings.node.clone()),
-        ])
-    }
-
-    /// The networks that plugins use. The first has no way out, as the SDK's `bigskies-network`.
-    pub fn networks(&self, manifest: &Manifest) -> Vec<NetworkSpec> {
-        let labels = BTreeMap::from([(label::INSTALLATION.to_owned(), self.installation.clone())]);
-        let network = |name: String, internal, masquerade| NetworkSpec {
-            name,
-            internal,
-            masquerade,
-            // On the network with the broker plugins see each other, by their names; elsewhere they do not.
-            icc: internal,
-            labels: labels.clone(),
-        };
-        let own = &self.settings.network;
-        let mut networks = vec![network(own.clone(), true, true)];
-        if manifest.capabilities.requires_internet {
-            networks.push(network(format!("{own}-internet"), false, true));
-        } else if !manifest.docker.ports.is_empty() {
-            networks.push(network(format!("{own}-ports"), false, false));
-        }
-        networks
-    }
-
-    /// The named volumes of a plugin, with the path at which each is mounted.
-    pub fn volumes(&self, id: &PluginId, manifest: &Manifest) -> BTreeMap<String, String> {
-        let mounts = manifest.docker.volumes.iter().filter_map(|volume| match &volume.source {
-            VolumeSource::Named { name } => Some((self.volume_name(id, name), volume.target.clone())),
-            VolumeSource::OwnFolder { .. } | VolumeSource::HostFolder { .. } => None,
-        });
-        mounts.collect()
-    }
-
-    /// The container of one start.
-    pub fn container(
-        &self,
-        record: &Record,
-        manifest: &Manifest,
-        start: StartId,
-        login: &ProvisionResponse,
-    ) -> ContainerSpec {
-        let mut labels = self.labels(&record.id);
-        labels.insert(label::START.to_owned(), start.to_string());
-        let networks = self.networks(manifest).into_iter().map(|network| Attachment {
-            aliases: if network.internal { manifest.dns_names() } else { Vec::new() },
-            network: network.name,
-        });
-        ContainerSpec {
-            name: self.container_name(&record.id),
-            image: record.release.reference.clone(),
-            hostname: manifest.dns_names().into_iter().next(),
-            env: self.environment(record, manifest, login),
-            labels,
-            mounts: self.mounts(&record.id, manifest),
-            ports: ports(manifest),
-            networks: networks.collect(),
-            user: manifest.docker.user.map(|user| match user.gid {
-                Some(gid) => format!("{}:{gid}", user.uid),
-                None => user.uid.to_string(),
-            }),
-            limits: self.limits(manifest),
-            devices: manifest.devices.iter().map(|device| device.path.clone()).collect(),
-            stop_timeout: Some(manifest.stop_timeout()),
-            log_max_bytes: LOG_BYTES,
-            log_max_files: LOG_FILES,
-            ..ContainerSpec::default()
-        }
-    }
-
-    /// The manifest's environment, under what the framework sets itself.
-    fn environment(
-        &self,
-        record: &Record,
-        manifest: &Manifest,
-        login: &ProvisionResponse,
-    ) -> BTreeMap<String, String> {
-        let (host, port) = (&self.settings.broker_host, self.settings.broker_port);
-        let (user, password) = (&login.username, &login.password);
-        let own = [
-            ("MQTT_BROKER", format!("tcp://{user}:{password}@{host}:{port}")),
-            ("MQTT_HOST", host.clone()),
-            ("MQTT_PORT", port.to_string()),
-            ("MQTT_USERNAME", user.clone()),
-            ("MQTT_PASSWORD", password.clone()),
-            ("PLUGIN_ID", record.id.to_string()),
-            ("PLUGIN_NAME", manifest.name.clone()),
-        ];
-        let declared = manifest.environment().into_iter().map(|(k, v)| (k.to_owned(), v.to_owned()));
-        declared.chain(own.map(|(k, v)| (k.to_owned(), v))).collect()
-    }
-
-    fn mounts(&self, id: &PluginId, manifest: &Manifest) -> Vec<Mount> {
-        let mounts = manifest.docker.volumes.iter().map(|volume| Mount {
-            source: match &volume.source {
-                VolumeSource::Named { name } => MountSource::Volume(self.volume_name(id, name)),
-                VolumeSource::OwnFolder { path } | VolumeSource::HostFolder { path } => {
-                    MountSource::HostFolder(path.clone())
-                }
-            },
-            target: volume.target.clone(),
-            read_only: volume.read_only,
-        });
-        mounts.collect()
-    }
-
-    fn limits(&self, manifest: &Manifest) -> Limits {
-        let wanted = &manifest.resources;
-        let pids = wanted.pids.and_then(|pids| u32::try_from(pids).ok());
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "bounded by the manifest"
-        )]
-        let nano_cpus = wanted
-            .cpus
-            .map(|cpus| (cpus * 1e9) as u64)
-            .unwrap_or(u64::from(self.settings.default_millicpus) * 1_000_000);
-        Limits {
-            memory_bytes: Some(wanted.memory.unwrap_or(self.settings.default_memory_bytes)),
-            nano_cpus: Some(nano_cpus),
-            pids: Some(pids.unwrap_or(self.settings.default_pids)),
-            nofile: Some(NOFILE),
-        }
-    }
-}
-
-/// The ports that a manifest publishes; without an address they lead from loopback only.
-pub fn ports(manifest: &Manifest) -> Vec<PortBinding> {
-    let ports = manifest.docker.ports.iter().map(|port| PortBinding {
-        host_ip: port.host_address(),
-        host_port: port.host_port,
-        container_port: port.container_port,
-        protocol: match port.protocol {
-            manifest::Protocol::Tcp => Protocol::Tcp,
-            manifest::Protocol::Udp => Protocol::Udp,
-        },
-    });
-    ports.collect()
-}
-
-/// Mount points whose root belongs to the plugin: its volumes and its own folder.
-pub fn owned_targets(manifest: &Manifest) -> Vec<String> {
-    let own = |source: &VolumeSource| !matches!(source, VolumeSource::HostFolder { .. });
-    let owned = manifest.docker.volumes.iter().filter(|v| own(&v.source) && !v.read_only);
-    owned.map(|volume| volume.target.clone()).collect()
-}
-
-/// The files that carry a plugin's configuration, readable by its user only.
-pub fn config_files(record: &Record, manifest: &Manifest) -> Vec<UploadFile> {
-    let Some(config) = &record.release.config else { return Vec::new() };
-    let bytes = serde_json::to_vec_pretty(config).expect("a JSON value encodes");
-    let mut paths = vec![CONFIG_FILE.to_owned()];
-    paths.extend(manifest.docker.config_path().filter(|p| *p != CONFIG_FILE).map(str::to_owned));
-    let file = |path| UploadFile { path, bytes: bytes.clone(), owner: owner(record, manifest), mode: 0o400 };
-    paths.into_iter().map(file).collect()
-}
-
-/// The numbers of the user that a plugin runs as.
-pub fn owner(record: &Record, manifest: &Manifest) -> Owner {
-    match manifest.docker.user {
-        Some(user) => Owner { uid: user.uid, gid: user.gid.unwrap_or(record.release.gid) },
-        None => Owner { uid: record.release.uid, gid: record.release.gid },
-    }
-}
-
-/// How long an engine call that stops a plugin may take in all.
-pub fn stop_bound(manifest: &Manifest) -> Duration {
-    manifest.stop_timeout() + Duration::from_secs(30)
 }

@@ -1,12 +1,17 @@
 //! What is kept of an installed plugin.
 
+mod grants;
+
 use envelope::payload::lifecycle::{ExitRecord, ManifestSource};
 use envelope::payload::spec::{Presence, Spec};
 use envelope::payload::state::Phase;
 use envelope::{Generation, InstallUid, PluginId, StartId, Timestamp};
-use manifest::{Grant, Manifest};
+use manifest::Manifest;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+pub use grants::Granted;
+pub(crate) use grants::keys;
 
 /// An installed plugin.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -40,6 +45,12 @@ pub struct Record {
     /// When the next try is due after a failure.
     #[serde(default)]
     pub retry_at: Option<Timestamp>,
+    /// Why the framework itself stopped it, until somebody asks for a start.
+    #[serde(default)]
+    pub halted: Option<String>,
+    /// Why the framework itself restarts it, until its process is stopped for that.
+    #[serde(default)]
+    pub restart: Option<String>,
     /// The row that it was read from; 0 when there is none yet. See [`crate::registrations`].
     #[serde(skip)]
     pub revision: i64,
@@ -60,11 +71,8 @@ pub struct Release {
     pub manifest_source: ManifestSource,
     /// What is odd in it.
     pub warnings: Vec<String>,
-    /// What goes beyond the plugin's own namespace and was approved.
-    pub grants: Vec<Grant>,
-    /// Who approved it and when; nobody when there was nothing to approve.
-    #[serde(default)]
-    pub approval: Option<Approval>,
+    /// What it asks for beyond the plugin's own namespace, and whether the plugin has it.
+    pub grants: Vec<Granted>,
     /// The numbers of the image's user.
     pub uid: u32,
     /// The numbers of the image's group.
@@ -72,15 +80,6 @@ pub struct Release {
     /// The plugin's configuration.
     #[serde(default)]
     pub config: Option<Value>,
-}
-
-/// An operator's approval.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Approval {
-    /// Who.
-    pub by: String,
-    /// When.
-    pub at: Timestamp,
 }
 
 /// What a plugin should do.
@@ -120,6 +119,10 @@ pub struct Start {
     pub id: StartId,
     /// How far it has come.
     pub progress: StartProgress,
+    /// The version of what the plugin should be that it was made from. One of before there were several is of
+    /// the plugin's own.
+    #[serde(default)]
+    pub generation: Option<Generation>,
     /// When its process was last started.
     #[serde(default)]
     pub started_at: Option<Timestamp>,
@@ -140,17 +143,17 @@ pub enum StartProgress {
 }
 
 impl Record {
-    /// The manifest.
+    /// The manifest, without what was taken back: whatever is made from it has no more than was granted.
     ///
     /// # Panics
     /// Never: it was parsed before it was recorded, by this or an earlier version, which took no less.
     pub fn manifest(&self) -> Manifest {
         manifest::parse_value(self.release.manifest.clone(), &manifest::framework_version())
-            .map(|parsed| parsed.manifest)
+            .map(|parsed| parsed.manifest.limited_to(&self.granted()))
             .expect("a recorded manifest was parsed before")
     }
 
-    /// What the message coordinator needs to know.
+    /// What the message coordinator needs to know. `manifest` is this record's own.
     pub fn spec(&self, manifest: &Manifest, node: &str) -> Spec {
         let topics = manifest.topics();
         let filters =
@@ -185,8 +188,45 @@ impl Record {
         self.standing.reason = reason;
     }
 
+    /// It should be something else from now on. A container of what it was is replaced where it should run.
+    pub fn advance_generation(&mut self) {
+        let before = self.generation;
+        if let Some(start) = &mut self.start {
+            start.generation.get_or_insert(before);
+        }
+        self.generation = before.next();
+    }
+
+    /// Whether its container was made for something else than it should be now.
+    pub fn is_outdated(&self) -> bool {
+        let made_for = self.start.as_ref().and_then(|start| start.generation);
+        made_for.is_some_and(|made_for| made_for != self.generation)
+    }
+
+    /// The framework stops it, and it stays stopped until somebody asks for a start.
+    pub fn halt(&mut self, why: &str, cause: &str, correlation_id: &str) {
+        self.desired = Desired::Stopped;
+        self.halted = Some(why.to_owned());
+        self.restart = None;
+        self.failures = 0;
+        self.retry_at = None;
+        self.enter(Phase::Stopping, Some(why.to_owned()), cause, correlation_id);
+    }
+
+    /// Somebody asks for it to run: what happened before counts no more. A container that the framework is just
+    /// stopping is replaced.
+    pub fn ask_to_run(&mut self) {
+        self.desired = Desired::Running;
+        if self.halted.take().is_some() && self.start.is_some() {
+            self.advance_generation();
+        }
+        self.failures = 0;
+        self.retry_at = None;
+    }
+
     /// Gives the current start up: its login and token are owed back.
     pub fn drop_start(&mut self) {
+        self.restart = None;
         if let Some(start) = self.start.take()
             && !self.owed.contains(&start.id)
         {
@@ -194,3 +234,6 @@ impl Record {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,9 @@ use store::{Connection, Store};
 use crate::operation::Running;
 use crate::record::Record;
 
+/// So many ended operations are kept, the newest ones.
+pub const ENDED_KEPT: u32 = 1000;
+
 /// What went wrong with the tables.
 #[derive(Debug, thiserror::Error)]
 pub enum TableError {
@@ -277,6 +280,13 @@ impl Registrations {
             .bind(operation.id.to_string())
             .execute(&mut *connection)
             .await?;
+        sqlx::query(
+            "DELETE FROM operations WHERE id IN (SELECT id FROM operations WHERE ended_at IS NOT NULL \
+             ORDER BY ended_at DESC, id DESC LIMIT -1 OFFSET ?)",
+        )
+        .bind(ENDED_KEPT)
+        .execute(&mut *connection)
+        .await?;
         let (request, correlation) = (&operation.request_id, &operation.correlation_id);
         self.replies.settle(connection, request, answer, correlation, operation.traceparent.clone()).await?;
         Ok(())

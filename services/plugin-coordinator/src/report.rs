@@ -7,13 +7,13 @@ use chassis::Publisher;
 use envelope::payload::event::{Event, EventKind, Progress};
 use envelope::payload::spec::Spec;
 use envelope::payload::state::{Phase, PluginHealth, PluginState};
-use envelope::{Answer, Coordinator, Envelope, MessageType, PluginId, topic};
-use manifest::Manifest;
+use envelope::{Answer, Coordinator, Envelope, MessageType, OperationId, PluginId, topic};
+use manifest::{Grant, Manifest};
 use serde_json::{Value, json};
 
 use crate::health::HealthNow;
 use crate::operation::Running;
-use crate::record::Record;
+use crate::record::{Record, keys};
 
 /// Tells of plugins, and only what is new.
 #[derive(Clone)]
@@ -21,6 +21,28 @@ pub(crate) struct Reporter {
     publisher: Publisher,
     node: String,
     told: Arc<Mutex<HashMap<PluginId, Told>>>,
+}
+
+/// Why something happens, and what it belongs to.
+#[derive(Debug, Clone)]
+pub(crate) struct Why {
+    pub(crate) cause: String,
+    pub(crate) by: String,
+    pub(crate) operation_id: Option<OperationId>,
+    pub(crate) correlation_id: String,
+    pub(crate) traceparent: Option<String>,
+}
+
+impl From<&Running> for Why {
+    fn from(operation: &Running) -> Self {
+        Self {
+            cause: operation.cause(),
+            by: operation.principal.clone(),
+            operation_id: Some(operation.id),
+            correlation_id: operation.correlation_id.clone(),
+            traceparent: operation.traceparent.clone(),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -49,6 +71,7 @@ pub(crate) fn state(
         digest: record.release.digest.clone(),
         node: node.to_owned(),
         generation: record.generation,
+        rating: record.rating(manifest).score,
         since: record.standing.since,
         cause: record.standing.cause.clone(),
         correlation_id: record.standing.correlation_id.clone(),
@@ -160,6 +183,24 @@ impl Reporter {
             details,
         };
         self.publisher.event(event, &operation.correlation_id, operation.traceparent.clone());
+    }
+
+    /// Tells that somebody approved grants of a plugin, or took them back.
+    pub(crate) fn grants(&self, id: &PluginId, grants: &[Grant], approved: bool, why: &Why) {
+        if grants.is_empty() {
+            return;
+        }
+        let all: Vec<String> = grants.iter().map(Grant::key).collect();
+        let (verb, state) = if approved { ("approved", "approved") } else { ("took back", "revoked") };
+        let event = Event {
+            event: EventKind::Grant,
+            plugin_id: Some(id.clone()),
+            operation_id: why.operation_id,
+            message: format!("{} {verb} {} of {id}", why.by, keys(grants)),
+            cause: why.cause.clone(),
+            details: json!({"state": state, "by": why.by, "grants": all}),
+        };
+        self.publisher.event(event, &why.correlation_id, why.traceparent.clone());
     }
 
     /// Tells that something about a plugin was refused, or found other than it should be.

@@ -8,9 +8,10 @@ use chassis::health::Condition;
 use chassis::{Delivery, HealthBoard, Parts, Permit, Reply, Request, Service, Shutdown};
 use envelope::payload::event::EventKind;
 use envelope::payload::spec::AclStatus;
-use envelope::{Coordinator, Envelope, ErrorBody, topic};
+use envelope::{Coordinator, Envelope, ErrorBody, Principal, topic};
 use store::Migrator;
 
+use crate::conduct::{self, Admission, Conduct};
 use crate::context::{Acls, Context};
 use crate::engine::docker::DockerEngine;
 use crate::handler;
@@ -30,6 +31,8 @@ pub struct PluginCoordinator {
     ctx: Context,
     supervisor: Supervisor,
     health: HealthBoard,
+    /// The topics on which other coordinators tell of the conduct of plugins.
+    tellers: Vec<String>,
 }
 
 #[async_trait]
@@ -50,11 +53,16 @@ impl Service for PluginCoordinator {
             "{} holds no installation id; it is made once, when the framework is set up",
             settings.installation_file.display()
         );
-        let engine = DockerEngine::new(settings.engine_socket.display().to_string(), installation.clone());
+        let engine = DockerEngine::with_storage(
+            settings.engine_socket.display().to_string(),
+            installation.clone(),
+            Some(settings.engine_storage.clone()),
+        );
         let registry = OciRegistry::new(RegistrySettings {
             logins: Some(settings.registry_config.clone()),
             aliases: settings.aliases().into_iter().collect(),
             insecure: settings.insecure().into_iter().collect(),
+            max_image_bytes: Some(settings.max_image_bytes),
             ..RegistrySettings::default()
         });
         let registrations = Registrations::new(parts.store.clone(), parts.replies.clone());
@@ -64,21 +72,24 @@ impl Service for PluginCoordinator {
             registrations,
             engine: Arc::new(engine),
             registry: Arc::new(registry),
-            peers: Arc::new(OnTheBus { caller: parts.caller, bus: parts.bus }),
+            peers: Arc::new(OnTheBus { caller: parts.caller, bus: parts.bus, login: parts.broker }),
             health: HealthReports::default(),
             acls: Acls::default(),
+            conduct: Conduct::new(&settings),
             settings,
         };
         let supervisor = Supervisor::new(ctx.clone());
-        Ok(Arc::new(Self { ctx, supervisor, health: parts.health }))
+        Ok(Arc::new(Self { ctx, supervisor, health: parts.health, tellers: conduct::topics() }))
     }
 
     fn watches(&self) -> Vec<String> {
-        vec![topic::coordinator::acls(), topic::plugin::all_health()]
+        let own = [topic::coordinator::acls(), topic::plugin::all_health()];
+        own.into_iter().chain(conduct::topics()).collect()
     }
 
     async fn link_changed(&self, up: bool) {
         self.ctx.health.listening(up);
+        self.ctx.conduct.link_changed(up);
     }
 
     async fn observe(&self, delivery: Delivery) {
@@ -97,9 +108,21 @@ impl Service for PluginCoordinator {
             self.supervisor.wake_known(&id);
             return;
         }
+        if let Some(id) = self.ctx.health.owner(&delivery.topic)
+            && let Admission::Over(told) = self.ctx.conduct.knock(&id, &delivery.topic)
+        {
+            if let Some(message) = told {
+                let cause = "messages over the bound of a plugin";
+                self.ctx.reporter.notice(EventKind::Flood, &id, message, cause);
+            }
+            return;
+        }
         if delivery.retain {
             // What is retained was said before we listened; it proves nothing about now.
             return;
+        }
+        if self.tellers.contains(&delivery.topic) {
+            return self.ctx.conduct.hears(&delivery.topic, &delivery.payload);
         }
         match self.ctx.health.take(&delivery.topic, &delivery.payload) {
             Taken::Report(id, true) => self.supervisor.wake_known(&id),
@@ -115,8 +138,17 @@ impl Service for PluginCoordinator {
         handler::handle(&self.ctx, &self.supervisor, &permit, &request).await
     }
 
+    async fn flooding(&self, principal: &Principal) {
+        if let Principal::Plugin(id) = principal {
+            self.ctx.conduct.asks_too_often(id);
+        }
+    }
+
     async fn run(self: Arc<Self>, shutdown: Shutdown) {
         self.health.set("container engine", Condition::Degraded("has not answered yet".to_owned()));
-        self.supervisor.run(self.health.clone(), shutdown).await;
+        tokio::select! {
+            () = self.supervisor.run(self.health.clone(), shutdown) => {}
+            () = self.ctx.conduct.run(&self.ctx, &self.supervisor) => {}
+        }
     }
 }

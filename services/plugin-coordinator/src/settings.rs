@@ -33,7 +33,32 @@ pub struct Settings {
     pub default_pids: u32,
     /// Thousandths of a processor for a plugin whose manifest does not say.
     pub default_millicpus: u32,
+    /// The image that carries the published ports of plugins without internet.
+    pub forwarder_image: String,
+    /// The most bytes that the layers of an image may have, compressed, as its registry tells them.
+    pub max_image_bytes: u64,
+    /// Bytes that stay free where the engine keeps its images. A pull that would take them is cancelled.
+    pub disk_reserve_bytes: u64,
+    /// A folder on the file system where the engine keeps its images, for seeing how much of it is free. When
+    /// it is not there the engine's own folder is looked at.
+    pub engine_storage: PathBuf,
+    /// Messages a second that are taken of each plugin, of all its topics that are read here together. Over it for
+    /// 10 seconds without a pause the plugin is stopped.
+    pub messages_per_second: u32,
+    /// Messages that a plugin may send at once before [`Self::messages_per_second`] counts.
+    pub messages_burst: u32,
+    /// Seconds after which it is looked whether a plugin hears its control topics: after it got ready, and
+    /// after it connected again.
+    pub deaf_grace_seconds: u32,
+    /// Seconds between two looks at how much of the disk plugins use. The engine reads all volumes for each.
+    pub disk_interval_seconds: u32,
+    /// Bytes of disk for a plugin whose manifest does not say: what its container wrote, and its volumes. Over it
+    /// the plugin is stopped.
+    pub default_disk_bytes: u64,
 }
+
+/// Where images of the framework's own are, as a repository's first part.
+const FRAMEWORKS_IMAGES: &str = "bigskies";
 
 impl Default for Settings {
     fn default() -> Self {
@@ -50,6 +75,15 @@ impl Default for Settings {
             default_memory_bytes: 512 * 1024 * 1024,
             default_pids: 256,
             default_millicpus: 1000,
+            forwarder_image: format!("{FRAMEWORKS_IMAGES}/forwarder:{}", env!("CARGO_PKG_VERSION")),
+            max_image_bytes: 4 << 30,
+            disk_reserve_bytes: 1 << 30,
+            engine_storage: "/data".into(),
+            messages_per_second: 20,
+            messages_burst: 200,
+            deaf_grace_seconds: 10,
+            disk_interval_seconds: 300,
+            default_disk_bytes: 2 << 30,
         }
     }
 }
@@ -99,6 +133,23 @@ impl Section for Settings {
         }
         if self.default_pids == 0 || self.default_millicpus == 0 {
             faults.push(Fault::new("default_pids, default_millicpus", "must not be 0"));
+        }
+        if !crate::engine::image_ref::is_reference(&self.forwarder_image) {
+            let reason = format!("{:?} is no image; write repository:tag", self.forwarder_image);
+            faults.push(Fault::new("forwarder_image", reason));
+        }
+        if self.max_image_bytes == 0 {
+            faults.push(Fault::new("max_image_bytes", "must not be 0: no image would be let in"));
+        }
+        let nonzero = [
+            ("messages_per_second", u64::from(self.messages_per_second)),
+            ("messages_burst", u64::from(self.messages_burst)),
+            ("deaf_grace_seconds", u64::from(self.deaf_grace_seconds)),
+            ("disk_interval_seconds", u64::from(self.disk_interval_seconds)),
+            ("default_disk_bytes", self.default_disk_bytes),
+        ];
+        for (key, _) in nonzero.into_iter().filter(|(_, value)| *value == 0) {
+            faults.push(Fault::new(key, "must not be 0: no plugin could run, or be looked at"));
         }
         faults
     }

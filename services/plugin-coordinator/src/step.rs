@@ -1,13 +1,15 @@
 //! The steps of the plan: each does one thing, is idempotent, and records what it did.
 
 mod failure;
+mod forward;
 mod install;
+mod pull;
 mod remove;
 mod start;
 mod stop;
 
-use envelope::ErrorBody;
 use envelope::payload::event::Progress;
+use envelope::{Answer, ErrorBody};
 
 use crate::context::Context;
 use crate::operation::Running;
@@ -15,8 +17,10 @@ use crate::peers::Thread;
 use crate::plan::Step;
 use crate::record::Record;
 use crate::registrations::TableError;
+use crate::report;
 
 pub(crate) use failure::{StepError, expire, fail};
+pub(crate) use forward::is_in_order as is_forwarded;
 
 /// A plugin at the beginning of a step.
 pub(crate) struct Subject {
@@ -59,11 +63,14 @@ pub(crate) async fn take(ctx: &Context, step: Step, subject: Subject) -> Result<
         Step::StartProcess => start::start_process(ctx, subject).await,
         Step::MarkReady => start::mark_ready(ctx, subject).await,
         Step::Confirm => start::confirm(ctx, &subject).await,
+        Step::Forward => forward::mend(ctx, &subject).await,
         Step::EndedEarly => start::ended_early(ctx, &subject).await,
         Step::NotReady => start::not_ready(ctx, &subject).await,
         Step::Ended => stop::ended(ctx, subject).await,
         Step::Lost => stop::lost(ctx, subject).await,
         Step::Pause => stop::pause(ctx, subject).await,
+        Step::Renew => stop::renew(ctx, subject).await,
+        Step::Steady => start::steady(ctx, subject).await,
         Step::Stop => stop::stop(ctx, subject).await,
         Step::RemoveContainer => stop::remove_container(ctx, subject).await,
         Step::RemoveStray => stop::remove_stray(ctx, &subject).await,
@@ -95,6 +102,18 @@ pub(crate) async fn enter(
     let progress = Progress { step: step.name().to_owned(), done: None, total: None, unit: None };
     ctx.reporter.progress(operation, progress);
     Ok(())
+}
+
+/// What an operation that has come to its end is answered with: how the plugin is now, or what it may do.
+fn answer(ctx: &Context, record: &Record, operation: &Running) -> Answer {
+    let manifest = record.manifest();
+    let data = if operation.work.is_about_grants() {
+        serde_json::to_value(record.grants(&manifest))
+    } else {
+        let health = ctx.health.now(&record.id, None);
+        serde_json::to_value(report::state(record, &manifest, &ctx.settings.node, None, &health))
+    };
+    Answer::Success(data.expect("answers have string keys"))
 }
 
 fn missing_subject() -> StepError {

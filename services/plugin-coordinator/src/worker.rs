@@ -83,10 +83,24 @@ impl Worker {
             telemetry::join(&tracing::Span::current(), operation.traceparent.as_deref());
         }
         let manifest = record.as_ref().map(crate::record::Record::manifest);
-        let (container, lowered) = match &record {
+        let (container, mut lowered) = match &record {
             Some(_) => self.observe().await,
             None => (Observed::Missing, None),
         };
+        let forwarded = match (&record, &manifest, &container) {
+            (Some(record), Some(manifest), Observed::Present { .. }) => {
+                step::is_forwarded(&ctx, record, manifest).await
+            }
+            _ => true,
+        };
+        if let (Some(record), Some(manifest)) = (&record, &manifest) {
+            let runs = matches!(container, Observed::Present { state: Process::Running, .. });
+            ctx.conduct.sees(record, manifest, runs);
+            lowered = ctx.conduct.lowers(record).or(lowered);
+        }
+        if !forwarded {
+            lowered.get_or_insert_with(|| "its published ports cannot be reached".to_owned());
+        }
         let mut health = None;
         if let (Some(record), Some(manifest)) = (&record, &manifest) {
             self.listen(manifest);
@@ -108,6 +122,7 @@ impl Worker {
             container,
             acl: acl.as_ref(),
             reported: ctx.health.has_reported(&self.id),
+            forwarded,
             confirmed: self.confirmed.is_some_and(|at| at.elapsed() < CONFIRM),
             start_timeout: manifest.as_ref().map(manifest::Manifest::start_timeout).unwrap_or_default(),
             now,

@@ -293,3 +293,109 @@ async fn the_fake_answers_fails_and_remembers() {
     assert!(matches!(fake.resolve("x/a:2").await, Err(RegistryError::NotFound { .. })));
     assert_eq!(fake.asked(), ["x/a:1", "x/a:1", "x/a:2"]);
 }
+
+/// A registry that is not on loopback as far as it is trusted, although it answers there.
+fn public(registry: &Hostile) -> OciRegistry {
+    let aliases = BTreeMap::from([("plain.example".to_owned(), registry.address.to_string())]);
+    let insecure = BTreeSet::from(["plain.example".to_owned()]);
+    OciRegistry::new(RegistrySettings { aliases, insecure, ..settings() })
+}
+
+#[tokio::test]
+async fn a_registry_cannot_send_us_to_this_machine_its_link_or_a_clouds_metadata() {
+    let victim = Hostile::start(|_| hostile::Answer::Text("200 OK", vec![], "{}".to_owned())).await;
+    let port = victim.address.port();
+    for to in [
+        format!("http://127.0.0.1:{port}/"),
+        format!("http://localhost:{port}/"),
+        format!("http://[::ffff:127.0.0.1]:{port}/"),
+        format!("http://2130706433:{port}/"),
+        "http://169.254.169.254/latest/meta-data/".to_owned(),
+        "http://[fd00:ec2::254]/".to_owned(),
+        "http://[fe80::1]/".to_owned(),
+    ] {
+        let location = to.clone();
+        let redirects = Hostile::start(move |_| {
+            hostile::Answer::Text("302 Found", vec![("Location", location.clone())], String::new())
+        })
+        .await;
+        let error = refused(&public(&redirects), "plain.example/a:1").await;
+        assert!(
+            matches!(&error, RegistryError::Broken { what, .. } if what.contains("redirect")),
+            "{to}: {error:?}"
+        );
+        let header = format!("Bearer realm=\"{to}\"");
+        let sends = Hostile::start(move |_| {
+            hostile::Answer::Text(
+                "401 Unauthorized",
+                vec![("WWW-Authenticate", header.clone())],
+                String::new(),
+            )
+        })
+        .await;
+        let error = refused(&public(&sends), "plain.example/a:1").await;
+        assert!(
+            matches!(&error, RegistryError::Broken { what, .. } if what.contains("tokens")),
+            "{to}: {error:?}"
+        );
+    }
+    assert_eq!(victim.asked(), 0, "it was asked all the same");
+}
+
+#[tokio::test]
+async fn a_registry_on_this_machine_cannot_send_us_to_its_link_either() {
+    for to in ["http://169.254.169.254/latest/", "http://[fe80::1]/", "http://0.0.0.0/"] {
+        let redirects = Hostile::start(move |_| {
+            hostile::Answer::Text("302 Found", vec![("Location", to.to_owned())], String::new())
+        })
+        .await;
+        let error = refused(&OciRegistry::new(settings()), &format!("{}/a:1", redirects.address)).await;
+        assert!(matches!(error, RegistryError::Broken { .. }), "{to}: {error:?}");
+    }
+    let error = refused(&OciRegistry::new(settings()), "169.254.169.254/a:1").await;
+    assert!(matches!(error, RegistryError::Broken { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_name_that_an_operator_wrote_down_leads_where_it_leads() {
+    let aliases = BTreeMap::from([("registry.example".to_owned(), "localhost".to_owned())]);
+    let configured = OciRegistry::new(RegistrySettings { aliases, ..settings() });
+    let error = refused(&configured, "registry.example/a:1").await;
+    assert!(matches!(error, RegistryError::Unreachable { .. }), "nothing answers there with TLS: {error:?}");
+}
+
+#[tokio::test]
+async fn documents_that_are_bombs_are_refused_at_once() {
+    let digest = "0".repeat(64);
+    let layer = |size: &str| format!(r#"{{"digest": "sha256:{digest}", "size": {size}}}"#);
+    let manifest = |layers: Vec<String>| {
+        let layers = layers.join(",");
+        format!(r#"{{"schemaVersion": 2, "config": {{"digest": "sha256:{digest}"}}, "layers": [{layers}]}}"#)
+    };
+    let entry = format!(
+        r#"{{"digest": "sha256:{digest}", "size": 1, "platform": {{"os": "linux", "architecture": "{}"}}}}"#,
+        push::architecture()
+    );
+    let list = format!(r#"{{"schemaVersion": 2, "manifests": [{entry}]}}"#);
+    let bombs = [
+        ("a list in itself", list),
+        (
+            "a long list",
+            format!(r#"{{"schemaVersion": 2, "manifests": [{}]}}"#, vec![entry; 20_000].join(",")),
+        ),
+        ("layers without number", manifest(vec![layer("1"); 5_000])),
+        ("layers of all bytes there are", manifest(vec![layer("18446744073709551615"); 3])),
+        ("layers of less than nothing", manifest(vec![layer("-1")])),
+        ("layers over the bound", manifest(vec![layer("3000000000"), layer("3000000000")])),
+        ("depth", "[".repeat(100_000)),
+    ];
+    let bounded = RegistrySettings { max_image_bytes: Some(4 << 30), ..settings() };
+    let resolver = OciRegistry::new(bounded);
+    for (what, body) in bombs {
+        let server = Hostile::start(move |_| hostile::Answer::Text("200 OK", vec![], body.clone())).await;
+        let error = refused(&resolver, &format!("{}/a:1", server.address)).await;
+        let refused = matches!(error, RegistryError::Broken { .. } | RegistryError::TooLarge { .. });
+        assert!(refused && !error.is_retryable(), "{what}: {error:?}");
+        assert!(server.asked() <= 2, "{what}");
+    }
+}

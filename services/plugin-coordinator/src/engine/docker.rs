@@ -6,8 +6,10 @@
 mod archive;
 mod connection;
 mod create;
+mod disk;
 mod fault;
 mod follow;
+mod host;
 mod image;
 mod lifecycle;
 mod network;
@@ -23,9 +25,9 @@ use async_trait::async_trait;
 use super::error::{StartError, Verb};
 use super::spec::Labels;
 use super::{
-    Container, ContainerId, ContainerSpec, Engine, EngineInfo, Events, Exit, Image, ImageRef, LogTail,
-    Network, NetworkSpec, Owner, PublishedPort, PullProgress, RegistryLogin, Removal, Result, UploadFile,
-    check,
+    Container, ContainerId, ContainerSpec, DiskUsage, Engine, EngineInfo, Events, Exit, HostEntry, Image,
+    ImageRef, LogTail, Network, NetworkSpec, Owner, PublishedPort, PullProgress, RegistryLogin, Removal,
+    Result, UploadFile, check,
 };
 use connection::Connection;
 
@@ -46,7 +48,7 @@ struct Shared {
     connection: Connection,
     /// The owner of the throw-away containers made here.
     installation: String,
-    /// Where free room is measured when the engine's own folder cannot be seen.
+    /// Where free room is measured: a caller in a container does not see the engine's own folder.
     storage: Option<PathBuf>,
     /// Old engines make two networks of one name when asked twice at once.
     networks: tokio::sync::Mutex<()>,
@@ -58,8 +60,9 @@ impl DockerEngine {
         Self::with_storage(socket, installation, None)
     }
 
-    /// The same, measuring free room at `storage`: a path on the file system that holds the engine's
-    /// images and volumes, for a caller in a container that does not see the engine's own folder.
+    /// The same, measuring free room at `storage` when that is there: a path on the file system that holds the
+    /// engine's images and volumes, such as a volume of a caller in a container, who does not see the engine's own
+    /// folder.
     pub fn with_storage(
         socket: impl Into<String>,
         installation: impl Into<String>,
@@ -109,6 +112,12 @@ impl Engine for DockerEngine {
         check::reference(Verb::ReadFile, image)?;
         check::path(Verb::ReadFile, image, path)?;
         archive::read_file(self.clone(), image.to_owned(), path.to_owned(), max_bytes).await
+    }
+
+    async fn host_entry(&self, image: &str, path: &str) -> Result<HostEntry> {
+        check::reference(Verb::HostEntry, image)?;
+        check::path(Verb::HostEntry, path, path)?;
+        host::entry(self.clone(), image.to_owned(), path.to_owned()).await
     }
 
     async fn ensure_network(&self, spec: &NetworkSpec) -> Result<()> {
@@ -190,6 +199,10 @@ impl Engine for DockerEngine {
 
     async fn used_ports(&self) -> Result<Vec<PublishedPort>> {
         observe::used_ports(self.connection()).await
+    }
+
+    async fn disk_usage(&self, installation: &str) -> Result<Vec<DiskUsage>> {
+        disk::usage(self.connection(), installation).await
     }
 
     async fn events(&self, installation: &str) -> Result<Events> {

@@ -16,6 +16,7 @@ pub enum Verb {
     Image,
     RemoveImage,
     ReadFile,
+    HostEntry,
     EnsureNetwork,
     Network,
     RemoveNetwork,
@@ -32,6 +33,7 @@ pub enum Verb {
     List,
     Logs,
     UsedPorts,
+    DiskUsage,
     Events,
     Sweep,
 }
@@ -44,6 +46,7 @@ impl fmt::Display for Verb {
             Self::Image => "looking up image",
             Self::RemoveImage => "removing image",
             Self::ReadFile => "reading a file of image",
+            Self::HostEntry => "looking at a path of the host",
             Self::EnsureNetwork => "making network",
             Self::Network => "looking up network",
             Self::RemoveNetwork => "removing network",
@@ -60,6 +63,7 @@ impl fmt::Display for Verb {
             Self::List => "listing the containers of installation",
             Self::Logs => "reading the log of container",
             Self::UsedPorts => "listing published ports",
+            Self::DiskUsage => "measuring the disk used by the containers of installation",
             Self::Events => "following the containers of installation",
             Self::Sweep => "removing throw-away containers of installation",
         })

@@ -110,6 +110,16 @@ impl FakeEngine {
         self.world().storage_free = bytes;
     }
 
+    /// Bytes that a container has written, or that lie in a volume, by name, beside what was uploaded.
+    pub fn set_disk(&self, name: &str, bytes: u64) {
+        self.world().disk.insert(name.to_owned(), bytes);
+    }
+
+    /// Puts something at a path of the host; nothing is there otherwise.
+    pub fn set_host_entry(&self, path: &str, entry: super::HostEntry) {
+        self.world().host.insert(path.to_owned(), entry);
+    }
+
     /// A program of the host takes a port on every address, or gives it back.
     pub fn occupy_port(&self, port: u16, taken: bool) {
         let mut world = self.world();

@@ -43,6 +43,8 @@ pub struct ContainerSpec {
     pub limits: Limits,
     /// Device files of the host, at the same path inside, for reading and writing.
     pub devices: Vec<String>,
+    /// Whether nothing of its own files can be written; mounts can still be.
+    pub read_only: bool,
     /// How long the engine waits at a stop that names no time of its own.
     pub stop_timeout: Option<Duration>,
     /// Size in bytes at which an output file is rotated; 0 is 10 MiB.

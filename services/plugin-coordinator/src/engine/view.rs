@@ -59,6 +59,21 @@ pub struct Image {
     pub size: u64,
 }
 
+/// What lies at a path of the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostEntry {
+    /// Nothing; the engine makes a folder of it when it is mounted.
+    Missing,
+    /// A folder.
+    Folder,
+    /// A regular file.
+    File,
+    /// A symbolic link: what is mounted is what it leads to.
+    Link,
+    /// A device, a pipe, a socket.
+    Other,
+}
+
 /// A container's id, as the engine gave it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ContainerId(pub(crate) String);
@@ -129,6 +144,25 @@ impl Container {
     /// One of its labels.
     pub fn label(&self, name: &str) -> Option<&str> {
         self.labels.get(name).map(String::as_str)
+    }
+}
+
+/// How much of the disk a running container uses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiskUsage {
+    /// The container's name.
+    pub container: String,
+    /// Bytes that it has written beside its volumes and binds.
+    pub written: u64,
+    /// The volumes that are mounted in it, those without a name included, and their bytes. One of a size that
+    /// the engine does not know is left out.
+    pub volumes: BTreeMap<String, u64>,
+}
+
+impl DiskUsage {
+    /// All of it, in bytes.
+    pub fn total(&self) -> u64 {
+        self.volumes.values().fold(self.written, |sum, bytes| sum.saturating_add(*bytes))
     }
 }
 

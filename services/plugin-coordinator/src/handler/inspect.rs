@@ -47,5 +47,7 @@ pub(super) async fn handle(ctx: &Context, request: &Request) -> Result<Reply, Re
         dns_names: manifest.dns_names(),
         last_exit: record.last_exit.clone(),
         warnings: record.release.warnings.clone(),
+        rating: record.rating(&manifest),
+        grants: record.statuses(),
     }))
 }

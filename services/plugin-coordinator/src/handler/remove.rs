@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use chassis::{Permit, Reply, Request};
-use envelope::Operation;
 use envelope::payload::lifecycle::RemoveRequest;
 use envelope::payload::state::Phase;
 
-use super::{InTheWay, Refusal, give_way, in_the_way, installed};
+use super::{Refusal, admit};
 use crate::context::Context;
 use crate::operation::{Running, Work};
 use crate::policy;
@@ -21,22 +20,14 @@ pub(super) async fn handle(
     request: &Request,
 ) -> Result<Reply, Refusal> {
     let RemoveRequest { plugin_id: id, remove_volumes } = request.parse()?;
-    let mut record = installed(ctx, &id).await?;
-    let other = match in_the_way(ctx, &id, request).await? {
-        InTheWay::Ours => {
-            supervisor.wake(&id);
-            return Ok(Reply::Later);
-        }
-        InTheWay::Nothing => None,
-        InTheWay::Other(running) => Some((give_way(&running, Operation::Remove)?, running)),
+    let Some(mut plugin) = admit(ctx, supervisor, permit, request, &id).await? else {
+        return Ok(Reply::Later);
     };
-    let lasts = policy::stop_bound(&record.manifest()) + Duration::from_secs(30);
-    let operation = Running::new(permit, request, id.clone(), Work::Remove, lasts);
+    let lasts = policy::stop_bound(&plugin.manifest) + Duration::from_secs(30);
+    let operation = Running::new(permit, request, id, Work::Remove, lasts);
+    let record = &mut plugin.record;
     record.desired = Desired::Absent { remove_volumes };
     record.retry_at = None;
     record.enter(Phase::Removing, None, &operation.cause(), &operation.correlation_id);
-    let instead = other.as_ref().map(|(answer, running)| (&**running, answer.clone()));
-    ctx.registrations.begin(&operation, Some(&record), instead).await?;
-    supervisor.wake(&id);
-    Ok(Reply::Later)
+    plugin.begin(ctx, supervisor, &operation).await
 }

@@ -4,11 +4,10 @@ use chassis::{Permit, Reply, Request};
 use envelope::payload::lifecycle::PluginRequest;
 
 use super::start::AROUND;
-use super::{InTheWay, Refusal, being_removed, busy, in_the_way, installed};
+use super::{Refusal, admit};
 use crate::context::Context;
 use crate::operation::{Running, Work};
 use crate::policy;
-use crate::record::Desired;
 use crate::supervisor::Supervisor;
 
 pub(super) async fn handle(
@@ -18,22 +17,13 @@ pub(super) async fn handle(
     request: &Request,
 ) -> Result<Reply, Refusal> {
     let PluginRequest { plugin_id: id } = request.parse()?;
-    let mut record = installed(ctx, &id).await?;
-    being_removed(&record)?;
-    match in_the_way(ctx, &id, request).await? {
-        InTheWay::Other(running) => return Err(busy(&running).into()),
-        InTheWay::Ours => {}
-        InTheWay::Nothing => {
-            let manifest = record.manifest();
-            let lasts = policy::stop_bound(&manifest) + manifest.start_timeout() + AROUND;
-            let work = Work::Restart { stopped: false };
-            let operation = Running::new(permit, request, id.clone(), work, lasts);
-            record.desired = Desired::Running;
-            record.failures = 0;
-            record.retry_at = None;
-            ctx.registrations.begin(&operation, Some(&record), None).await?;
-        }
-    }
-    supervisor.wake(&id);
-    Ok(Reply::Later)
+    let Some(mut plugin) = admit(ctx, supervisor, permit, request, &id).await? else {
+        return Ok(Reply::Later);
+    };
+    plugin.can_run()?;
+    let lasts = policy::stop_bound(&plugin.manifest) + plugin.manifest.start_timeout() + AROUND;
+    let work = Work::Restart { stopped: false };
+    let operation = Running::new(permit, request, id, work, lasts);
+    plugin.record.ask_to_run();
+    plugin.begin(ctx, supervisor, &operation).await
 }

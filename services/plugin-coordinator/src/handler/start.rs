@@ -6,11 +6,10 @@ use chassis::{Permit, Reply, Request};
 use envelope::payload::lifecycle::PluginRequest;
 use envelope::payload::state::Phase;
 
-use super::{InTheWay, Refusal, being_removed, busy, in_the_way, installed};
+use super::{Refusal, admit};
 use crate::context::Context;
 use crate::operation::{Running, Work};
 use crate::record::Desired;
-use crate::report;
 use crate::supervisor::Supervisor;
 
 /// What a start may take beside the time that the plugin needs to get ready.
@@ -23,26 +22,17 @@ pub(super) async fn handle(
     request: &Request,
 ) -> Result<Reply, Refusal> {
     let PluginRequest { plugin_id: id } = request.parse()?;
-    let mut record = installed(ctx, &id).await?;
-    being_removed(&record)?;
-    match in_the_way(ctx, &id, request).await? {
-        InTheWay::Other(running) => return Err(busy(&running).into()),
-        InTheWay::Ours => {}
-        InTheWay::Nothing => {
-            let manifest = record.manifest();
-            if record.desired == Desired::Running && record.standing.phase == Phase::Running {
-                let health = ctx.health.now(&id, None);
-                return Ok(Reply::now(&report::state(&record, &manifest, &ctx.settings.node, None, &health)));
-            }
-            let lasts = manifest.start_timeout() + AROUND;
-            let operation = Running::new(permit, request, id.clone(), Work::Start, lasts);
-            record.desired = Desired::Running;
-            record.failures = 0;
-            record.retry_at = None;
-            record.enter(Phase::Starting, None, &operation.cause(), &operation.correlation_id);
-            ctx.registrations.begin(&operation, Some(&record), None).await?;
-        }
+    let Some(mut plugin) = admit(ctx, supervisor, permit, request, &id).await? else {
+        return Ok(Reply::Later);
+    };
+    plugin.can_run()?;
+    let record = &mut plugin.record;
+    if record.desired == Desired::Running && record.standing.phase == Phase::Running {
+        return Ok(plugin.state(ctx));
     }
-    supervisor.wake(&id);
-    Ok(Reply::Later)
+    let lasts = plugin.manifest.start_timeout() + AROUND;
+    let operation = Running::new(permit, request, id, Work::Start, lasts);
+    record.ask_to_run();
+    record.enter(Phase::Starting, None, &operation.cause(), &operation.correlation_id);
+    plugin.begin(ctx, supervisor, &operation).await
 }

@@ -1,11 +1,12 @@
 //! The plan, case by case: what is recorded and observed, and the step that follows.
 
 use super::*;
+use envelope::payload::grant::GrantState;
 use envelope::payload::lifecycle::{InstallRequest, ManifestSource};
 use envelope::{Generation, InstallUid, OperationId, PluginId};
 
 use crate::operation::ResolvedImage;
-use crate::record::{Release, Standing};
+use crate::record::{Granted, Release, Standing};
 
 struct Case {
     record: Option<Record>,
@@ -13,6 +14,7 @@ struct Case {
     container: Observed,
     acl: Option<AclOutcome>,
     reported: bool,
+    forwarded: bool,
 }
 
 fn id() -> PluginId {
@@ -33,7 +35,6 @@ fn record(desired: Desired, phase: Phase, start: Option<StartProgress>) -> Recor
             manifest_source: ManifestSource::Label,
             warnings: Vec::new(),
             grants: Vec::new(),
-            approval: None,
             uid: 1000,
             gid: 1000,
             config: None,
@@ -47,11 +48,18 @@ fn record(desired: Desired, phase: Phase, start: Option<StartProgress>) -> Recor
             cause: "test".into(),
             correlation_id: "c".into(),
         },
-        start: start.map(|progress| Start { id: StartId::new(), progress, started_at: Some(now) }),
+        start: start.map(|progress| Start {
+            id: StartId::new(),
+            progress,
+            generation: Some(Generation::FIRST),
+            started_at: Some(now),
+        }),
         owed: Vec::new(),
         last_exit: None,
         failures: 0,
         retry_at: None,
+        halted: None,
+        restart: None,
         revision: 1,
     }
 }
@@ -79,6 +87,7 @@ fn case(desired: Desired, phase: Phase, start: Option<StartProgress>) -> Case {
         container: Observed::Missing,
         acl: Some(AclOutcome::Applied { role: "r".into() }),
         reported: false,
+        forwarded: true,
     }
 }
 
@@ -119,6 +128,7 @@ impl Case {
             acl: acl.as_ref(),
             reported: self.reported,
             confirmed: true,
+            forwarded: self.forwarded,
             start_timeout: Duration::from_secs(60),
             now: Timestamp::from_seconds(seconds),
         })
@@ -169,7 +179,10 @@ fn an_acknowledgement_of_another_generation_is_none() {
         outcome: AclOutcome::Applied { role: "r".into() },
         at: Timestamp::from_seconds(1000),
     };
-    stale = stale.change(|r| r.generation = r.generation.next());
+    stale = stale.change(|r| {
+        r.generation = r.generation.next();
+        r.start.as_mut().expect("a start").generation = Some(r.generation);
+    });
     let view = View {
         record: stale.record.as_ref(),
         operation: stale.operation.as_ref(),
@@ -177,6 +190,7 @@ fn an_acknowledgement_of_another_generation_is_none() {
         acl: Some(&acl),
         reported: false,
         confirmed: true,
+        forwarded: true,
         start_timeout: Duration::from_secs(60),
         now: Timestamp::from_seconds(1001),
     };
@@ -239,6 +253,74 @@ fn what_changed_by_itself_is_put_right() {
 }
 
 #[test]
+fn a_container_of_an_earlier_generation_is_replaced_step_by_step() {
+    use StartProgress::{Begun, Prepared, Ready, Started};
+    for work in [None, Some(Work::RevokeGrant), Some(Work::Approve)] {
+        let outdated = |progress| {
+            let mut case = case(RUN, Phase::Running, Some(progress)).change(Record::advance_generation);
+            case.operation = work.clone().map(operation);
+            // What the message coordinator said of the earlier generation counts no more, nor does health.
+            case.reported = true;
+            case
+        };
+        for progress in [Started, Ready] {
+            outdated(progress).container(Process::Running).is(Step::Stop);
+            outdated(progress).container(Process::Exited).is(Step::RemoveContainer);
+            outdated(progress).is(Step::RemoveContainer);
+        }
+        outdated(Prepared).container(Process::Created).is(Step::RemoveContainer);
+        outdated(Begun).acl(None).is(Step::RemoveContainer);
+        let mut blind = outdated(Ready);
+        blind.container = Observed::Unknown;
+        blind.is(Step::AwaitEngine);
+        let dropped = || outdated(Ready).change(Record::drop_start);
+        dropped().is(Step::PayOwed);
+        dropped().change(|r| r.owed.clear()).is(Step::Begin);
+    }
+}
+
+#[test]
+fn a_pause_after_a_failure_does_not_keep_an_earlier_generation() {
+    let at = Timestamp::from_seconds(1010);
+    let failed = case(RUN, Phase::Failed, Some(StartProgress::Prepared)).container(Process::Exited);
+    let failed = failed.change(|r| r.retry_at = Some(at)).change(Record::advance_generation);
+    failed.is(Step::RemoveContainer);
+}
+
+#[test]
+fn a_plugin_that_is_to_stop_or_go_is_not_replaced() {
+    let ready = Some(StartProgress::Ready);
+    for desired in [STOP, GONE] {
+        let outdated = case(desired, Phase::Running, ready).change(Record::advance_generation);
+        outdated.container(Process::Running).is(Step::Stop);
+    }
+    case(STOP, Phase::Stopping, None).working(Work::RevokeGrant).is(Step::MarkStopped);
+    case(STOP, Phase::Failed, None).working(Work::RevokeGrant).is(Step::MarkStopped);
+}
+
+#[test]
+fn a_start_of_before_there_were_generations_is_of_the_plugins_own_until_that_changes() {
+    let ready = || {
+        case(RUN, Phase::Running, Some(StartProgress::Ready))
+            .change(|r| r.start.as_mut().expect("a start").generation = None)
+    };
+    ready().container(Process::Running).is(Step::Settled(None));
+    ready().change(Record::advance_generation).container(Process::Running).is(Step::Stop);
+}
+
+#[test]
+fn a_plugin_without_what_it_cannot_run_without_is_stopped_whatever_is_wanted() {
+    let ready = Some(StartProgress::Ready);
+    let revoked = |r: &mut Record| {
+        let state = GrantState::Revoked { by: "operator:ada".into(), at: Timestamp::from_seconds(1000) };
+        r.release.grants = vec![Granted { grant: manifest::Grant::RootUser, state }];
+    };
+    case(RUN, Phase::Running, ready).change(revoked).container(Process::Running).is(Step::Stop);
+    case(RUN, Phase::Starting, None).change(revoked).is(Step::MarkStopped);
+    case(RUN, Phase::Stopped, None).change(revoked).is(Step::Settled(None));
+}
+
+#[test]
 fn after_a_failure_the_next_try_waits_unless_somebody_asks() {
     let at = Timestamp::from_seconds(1010);
     let failed = || {
@@ -263,6 +345,7 @@ fn an_installation_goes_from_the_registry_to_the_register() {
             container: Observed::Missing,
             acl: None,
             reported: false,
+            forwarded: true,
         };
         nothing.step_at(1001)
     };
@@ -272,6 +355,7 @@ fn an_installation_goes_from_the_registry_to_the_register() {
         reference: "r/i@sha256:0".into(),
         digest: "sha256:0".into(),
         label: None,
+        bytes: Some(1),
         user: "1000".into(),
         present_before: false,
     });
@@ -288,7 +372,72 @@ fn without_a_plugin_nothing_is_left_to_do() {
         container: Observed::Missing,
         acl: None,
         reported: false,
+        forwarded: true,
     };
     nothing(None).is(Step::Retire);
     nothing(Some(operation(Work::Stop))).is(Step::Abandon);
+}
+
+#[test]
+fn the_forwarder_of_a_plugin_that_runs_is_put_right() {
+    let ready = || case(Desired::Running, Phase::Running, Some(StartProgress::Ready));
+    let gone = |case: Case| Case { forwarded: false, ..case };
+    gone(ready().container(Process::Running)).is(Step::Forward);
+    ready().container(Process::Running).is(Step::Settled(None));
+    gone(ready().container(Process::Exited)).is(Step::Ended);
+    let stopped = case(Desired::Stopped, Phase::Running, Some(StartProgress::Ready));
+    gone(stopped.container(Process::Running)).is(Step::Stop);
+    let starting = case(Desired::Running, Phase::Starting, Some(StartProgress::Prepared));
+    gone(starting.container(Process::Created)).is(Step::StartProcess);
+}
+
+#[test]
+fn a_plugin_that_the_framework_stopped_is_stopped_and_says_so() {
+    let halted = |r: &mut Record| r.halt("flood: much", "flood: much", "c");
+    let ready = Some(StartProgress::Ready);
+    case(RUN, Phase::Running, ready).change(halted).container(Process::Running).is(Step::Stop);
+    case(RUN, Phase::Running, ready).change(halted).container(Process::Exited).is(Step::RemoveContainer);
+    // Also one that had failed before, whose phase would stay otherwise.
+    case(RUN, Phase::Failed, None).change(halted).is(Step::MarkStopped);
+    let stopped = case(RUN, Phase::Failed, None).change(halted).change(|r| r.standing.phase = Phase::Stopped);
+    stopped.is(Step::Settled(None));
+}
+
+#[test]
+fn a_start_during_such_a_stop_replaces_the_container() {
+    let asked = |r: &mut Record| {
+        r.halt("flood: much", "flood: much", "c");
+        r.ask_to_run();
+        assert_eq!((r.halted.as_deref(), r.desired), (None, Desired::Running));
+    };
+    let ready = Some(StartProgress::Ready);
+    for state in [Process::Running, Process::Exited] {
+        let case = case(RUN, Phase::Starting, ready).change(asked).container(state).working(Work::Start);
+        case.is(if state == Process::Running { Step::Stop } else { Step::RemoveContainer });
+    }
+    case(RUN, Phase::Starting, None).change(asked).working(Work::Start).is(Step::Begin);
+}
+
+#[test]
+fn the_framework_restarts_a_plugin_when_no_operation_runs_on_it() {
+    let ready = Some(StartProgress::Ready);
+    let deaf = || case(RUN, Phase::Running, ready).change(|r| r.restart = Some("is deaf".into()));
+    deaf().container(Process::Running).is(Step::Renew);
+    deaf().container(Process::Exited).is(Step::Renew);
+    deaf().is(Step::Lost);
+    deaf().container(Process::Running).working(Work::Start).is(Step::MarkReady);
+    deaf().container(Process::Running).working(Work::Restart { stopped: false }).is(Step::Pause);
+    // An operation that came while the process was being stopped.
+    deaf().container(Process::Exited).working(Work::Start).is(Step::Renew);
+    deaf().change(Record::advance_generation).container(Process::Running).is(Step::Stop);
+    deaf().change(|r| r.desired = STOP).container(Process::Running).is(Step::Stop);
+}
+
+#[test]
+fn failures_count_until_the_plugin_has_run_well_for_ten_minutes() {
+    let case = case(RUN, Phase::Running, Some(StartProgress::Ready)).container(Process::Running);
+    let case = case.change(|r| r.failures = 2);
+    let due = Timestamp::from_seconds(1600);
+    assert_eq!(case.step_at(1599), Step::Settled(Some(due)));
+    assert_eq!(case.step_at(1600), Step::Steady);
 }

@@ -3,10 +3,12 @@
 
 mod challenge;
 mod document;
+mod reach;
 mod session;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -19,6 +21,7 @@ use super::source::{Source, is_digest, is_loopback};
 use super::{Logins, Registry, RegistryError, Resolved};
 use crate::engine::RegistryLogin;
 use document::{Configuration, Document};
+use reach::Reach;
 use session::Session;
 
 /// The most bytes of a manifest, or of a list of them.
@@ -65,19 +68,27 @@ pub struct OciRegistry {
     logins: Logins,
     with_tls: OnceCell<Client>,
     without_tls: OnceCell<Client>,
+    on_loopback: OnceCell<Client>,
 }
 
 impl OciRegistry {
     /// Registries with these settings. Nothing is opened yet.
     pub fn new(settings: RegistrySettings) -> Self {
         let logins = Logins::new(settings.logins.clone());
-        Self { settings, logins, with_tls: OnceCell::new(), without_tls: OnceCell::new() }
+        let (with_tls, without_tls, on_loopback) = Default::default();
+        Self { settings, logins, with_tls, without_tls, on_loopback }
     }
 
     async fn session<'a>(&'a self, source: &'a Source) -> Result<Session<'a>, RegistryError> {
-        let plain = is_loopback(&source.host) || self.settings.insecure.contains(&source.host);
-        let cell = if plain { &self.without_tls } else { &self.with_tls };
-        let client = cell.get_or_try_init(|| client(plain)).await?;
+        let local = is_loopback(&source.host);
+        let plain = local || self.settings.insecure.contains(&source.host);
+        let cell = match (local, plain) {
+            (true, _) => &self.on_loopback,
+            (false, true) => &self.without_tls,
+            (false, false) => &self.with_tls,
+        };
+        let reach = Reach { loopback: local, configured: self.configured() };
+        let client = cell.get_or_try_init(|| client(plain, reach.clone())).await?;
         let usual = if source.host == "docker.io" { "registry-1.docker.io" } else { &source.host };
         let host = self.settings.aliases.get(&source.host).map_or(usual, String::as_str);
         let scheme = if plain { "http" } else { "https" };
@@ -86,8 +97,21 @@ impl OciRegistry {
             source_text: source.written.clone(),
             reason: "no address can be made of it",
         })?;
+        if !reach.may_begin_at(&base) {
+            return Err(RegistryError::Broken {
+                host: source.host.clone(),
+                what: "us to an address that is no registry's (it is of this machine's link, or a cloud's metadata)"
+                    .to_owned(),
+            });
+        }
         let login = self.logins.for_host(&source.host).await?;
-        Ok(Session::new(client, source, base, login))
+        Ok(Session::new(client, source, base, reach, login))
+    }
+
+    /// Registries that an operator has written down: where they lead is the operator's business.
+    fn configured(&self) -> BTreeSet<String> {
+        let written = self.settings.insecure.iter().chain(self.settings.aliases.values());
+        written.map(|host| host.to_ascii_lowercase()).collect()
     }
 
     async fn look_up(&self, source: &Source) -> Result<Resolved, RegistryError> {
@@ -171,12 +195,13 @@ impl Registry for OciRegistry {
 }
 
 /// Reading the certificates of authorities takes most of a second, so off the workers and only once.
-async fn client(plain: bool) -> Result<Client, RegistryError> {
+async fn client(plain: bool, reach: Reach) -> Result<Client, RegistryError> {
     let build = move || {
         let builder = Client::builder()
             .user_agent(concat!("bigskies/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(Duration::from_secs(8))
-            .redirect(Policy::custom(session::redirect));
+            .dns_resolver(Arc::new(reach.clone()))
+            .redirect(Policy::custom(move |attempt| reach.redirect(attempt)));
         // No way to a registry beside this program leads through a proxy.
         if plain { builder.no_proxy() } else { builder.https_only(true) }.build()
     };
@@ -202,4 +227,21 @@ fn sha256(bytes: &[u8]) -> String {
     let digest = digest(&SHA256, bytes);
     let hex = digest.as_ref().iter().map(|byte| format!("{byte:02x}"));
     format!("sha256:{}", hex.collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_connects_to_no_name_that_resolves_to_this_machine_unless_its_registries_are_on_it() {
+        let port = testkit::free_port();
+        for (loopback, astray) in [(false, true), (true, false)] {
+            let reach = Reach { loopback, configured: BTreeSet::new() };
+            let client = client(true, reach).await.expect("a client");
+            let answer = client.get(format!("http://localhost:{port}/")).send().await;
+            let error = answer.expect_err("nothing answers there");
+            assert_eq!(reach::led_astray(&error).is_some(), astray, "{error:?}");
+        }
+    }
 }

@@ -113,17 +113,31 @@ fn retry_at(failures: u32) -> Timestamp {
 pub(crate) async fn fail(ctx: &Context, subject: Subject, body: ErrorBody) -> Result<(), StepError> {
     match subject.operation.as_ref().map(|o| &o.work) {
         Some(Work::Install(_)) => super::install::abort(ctx, subject, body).await,
-        Some(Work::Stop | Work::Remove) => {
-            let Some(operation) = &subject.operation else { return Ok(()) };
-            let note = "It goes on in the background, and will be done as soon as it can be.";
-            let body = ErrorBody { message: format!("{} {note}", body.message), ..body };
-            let answer = Answer::Failure(body);
-            ctx.registrations.finish(None, operation, &answer).await?;
-            ctx.reporter.outcome(operation, &answer);
-            Ok(())
+        Some(Work::Stop | Work::Remove) => goes_on(ctx, subject, body).await,
+        Some(work) if work.is_about_grants() => {
+            let done = match work {
+                Work::RevokeGrant => "The grant is taken back.",
+                _ => "The grants are approved.",
+            };
+            let body = ErrorBody { message: format!("{done} {}", body.message), ..body };
+            match subject.record.as_ref().map(|record| record.desired) {
+                Some(Desired::Running) => fail_start(ctx, subject, body).await,
+                _ => goes_on(ctx, subject, body).await,
+            }
         }
-        Some(Work::Start | Work::Restart { .. }) | None => fail_start(ctx, subject, body).await,
+        Some(_) | None => fail_start(ctx, subject, body).await,
     }
+}
+
+/// What is recorded will be done: only the wait for it ends.
+async fn goes_on(ctx: &Context, subject: Subject, body: ErrorBody) -> Result<(), StepError> {
+    let Some(operation) = &subject.operation else { return Ok(()) };
+    let note = "It goes on in the background, and will be done as soon as it can be.";
+    let body = ErrorBody { message: format!("{} {note}", body.message), ..body };
+    let answer = Answer::Failure(body);
+    ctx.registrations.finish(None, operation, &answer).await?;
+    ctx.reporter.outcome(operation, &answer);
+    Ok(())
 }
 
 /// A start that somebody asked for is given up: its container is removed. One that the coordinator does by
@@ -140,6 +154,7 @@ async fn fail_start(ctx: &Context, subject: Subject, body: ErrorBody) -> Result<
     };
     let body = body.with_details(details);
     record.failures = record.failures.saturating_add(1);
+    record.restart = None;
     if give_up {
         record.drop_start();
         record.desired = Desired::Stopped;

@@ -13,6 +13,7 @@ use crate::admission::{self, MANIFEST_FILE, MANIFEST_LABEL};
 use crate::context::Context;
 use crate::engine::{ImageRef, Owner, Removal, account};
 use crate::operation::{Install, ResolvedImage, Running, Work};
+use crate::policy::config;
 use crate::record::{Desired, Record, Release, Standing};
 use crate::registry::RegistryError;
 
@@ -52,6 +53,7 @@ pub(super) async fn resolve(ctx: &Context, subject: Subject) -> Result<(), StepE
         label: found.labels.get(MANIFEST_LABEL).cloned(),
         reference: found.reference.to_string(),
         digest: found.digest,
+        bytes: Some(found.total_bytes),
         user: found.user,
         present_before,
     };
@@ -115,10 +117,11 @@ async fn let_in(
             return Err(StepError::fatal(admission::taken(&manifest.id, &name, &owner)));
         }
     }
+    let Work::Install(install) = &operation.work else { return Err(missing_subject()) };
+    config::check(manifest, install.request.config.as_ref()).await.map_err(StepError::fatal)?;
     let used = ctx.engine.used_ports().await?;
     let own = ctx.policy.container_name(&manifest.id);
     admission::check_ports(manifest, &used, &own).map_err(StepError::fatal)?;
-    let Work::Install(install) = &operation.work else { return Err(missing_subject()) };
     admission::admit(parsed, source, image, is_root, &install.request, operation).map_err(StepError::fatal)
 }
 
@@ -141,7 +144,7 @@ pub(super) async fn pull(ctx: &Context, subject: Subject) -> Result<(), StepErro
         ctx.reporter
             .progress(&operation, Progress { step: "pull".into(), done: Some(p.bytes_done), total, unit });
     };
-    ctx.engine.pull(&reference, login.as_ref(), &mut progress).await?;
+    super::pull::within_bounds(ctx, &reference, login.as_ref(), image.bytes, &mut progress).await?;
     install(&mut operation)?.pulled = true;
     ctx.registrations.advance(None, Some(&operation)).await?;
     Ok(())
@@ -213,7 +216,6 @@ pub(super) async fn register(ctx: &Context, subject: Subject) -> Result<(), Step
             manifest_source: source,
             warnings: admitted.warnings,
             grants: admitted.grants,
-            approval: admitted.approval,
             uid: owner.uid,
             gid: owner.gid,
             config: request.config,
@@ -232,12 +234,15 @@ pub(super) async fn register(ctx: &Context, subject: Subject) -> Result<(), Step
         last_exit: None,
         failures: 0,
         retry_at: None,
+        halted: None,
+        restart: None,
         revision: 0,
     };
     let names = admission::names(&parsed.manifest);
     let answer = answer(&record, true);
     match ctx.registrations.register(&record, &names, &operation, &answer).await? {
         None => {
+            ctx.reporter.grants(&id, &record.granted(), true, &(&operation).into());
             ctx.reporter.outcome(&operation, &answer);
             Ok(())
         }

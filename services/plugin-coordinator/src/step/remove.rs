@@ -1,9 +1,11 @@
 //! Taking back what a plugin had: logins and tokens, image, data, topics, its place in the registry.
 
+use envelope::payload::event::EventKind;
 use envelope::payload::lifecycle::Removed;
 use envelope::payload::login::DeprovisionRequest;
 use envelope::payload::token::RevokeRequest;
-use envelope::{Answer, ErrorBody, ErrorCode};
+use envelope::{Answer, ErrorBody, ErrorCode, PluginId};
+use manifest::Manifest;
 
 use super::{StepError, Subject, missing_subject};
 use crate::context::Context;
@@ -46,16 +48,43 @@ pub(super) async fn uninstall(ctx: &Context, subject: Subject) -> Result<(), Ste
             };
         if gone { volumes_removed.push(name) } else { volumes_kept.push(name) }
     }
+    clear_leftovers(ctx, &manifest).await?;
     let removed = Removed { plugin_id: record.id.clone(), image_removed, volumes_removed, volumes_kept };
     let answer = Answer::Success(serde_json::to_value(removed).expect("answers have string keys"));
     let operation = subject.operation.filter(|o| o.work == Work::Remove);
     ctx.registrations.forget(&record, operation.as_ref().map(|o| (o, &answer))).await?;
     ctx.health.forget(&record.id);
+    ctx.conduct.forget(&record.id);
     ctx.reporter.forget(&record.id);
     if let Some(operation) = operation {
         ctx.reporter.outcome(&operation, &answer);
     }
     Ok(())
+}
+
+/// Clears what it left retained. Its login is gone, so nothing more comes. A removal does not hang on what the
+/// broker never lets us do.
+async fn clear_leftovers(ctx: &Context, manifest: &Manifest) -> Result<(), StepError> {
+    let names: Vec<PluginId> = manifest.names().cloned().collect();
+    match ctx.peers.clear_leftovers(&names).await {
+        Ok(cleared) => {
+            tracing::info!(plugin_id = %manifest.id, cleared, "what it left retained is cleared");
+            Ok(())
+        }
+        Err(error) if error.is_retryable() => Err(StepError::passing(ErrorBody::new(
+            ErrorCode::DependencyUnavailable,
+            super::failure::sentence(&telemetry::chain(&error)),
+        ))),
+        Err(error) => {
+            let message = format!(
+                "What {} left retained could not be cleared: {}. Clear the topics below its name yourself.",
+                manifest.id,
+                telemetry::chain(&error)
+            );
+            ctx.reporter.notice(EventKind::Drift, &manifest.id, message, "a removal");
+            Ok(())
+        }
+    }
 }
 
 /// An operation on a plugin that is not registered (any more).

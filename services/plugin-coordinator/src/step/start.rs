@@ -1,17 +1,17 @@
 //! Starting: rights, login, token, container, process, first health.
 
+use chassis::CallError;
 use envelope::payload::login::ProvisionRequest;
 use envelope::payload::spec::AclOutcome;
 use envelope::payload::state::Phase;
 use envelope::payload::token::IssueRequest;
-use envelope::{Answer, ErrorBody, ErrorCode, StartId, Timestamp};
+use envelope::{ErrorBody, ErrorCode, StartId, Timestamp};
 use manifest::Manifest;
 
-use super::{StepError, Subject, missing_subject};
+use super::{StepError, Subject, forward, missing_subject};
 use crate::context::Context;
-use crate::policy;
+use crate::policy::{self, host};
 use crate::record::{Record, Start, StartProgress};
-use crate::report;
 
 /// The permission that every plugin has.
 const READ: &str = "system:read";
@@ -20,7 +20,8 @@ const READ: &str = "system:read";
 pub(super) async fn begin(ctx: &Context, subject: Subject) -> Result<(), StepError> {
     let (cause, correlation_id) = subject.cause("the plugin should run");
     let mut record = subject.record.ok_or_else(missing_subject)?;
-    record.start = Some(Start { id: StartId::new(), progress: StartProgress::Begun, started_at: None });
+    let (progress, generation) = (StartProgress::Begun, Some(record.generation));
+    record.start = Some(Start { id: StartId::new(), progress, generation, started_at: None });
     record.retry_at = None;
     record.enter(Phase::Starting, None, &cause, &correlation_id);
     Ok(ctx.registrations.advance(Some(&mut record), None).await?)
@@ -50,6 +51,10 @@ pub(super) async fn prepare(ctx: &Context, subject: Subject) -> Result<(), StepE
     let manifest = record.manifest();
     let start = record.start.as_ref().map(|s| s.id).ok_or_else(missing_subject)?;
 
+    let engine = ctx.engine.as_ref();
+    if let Some((path, found)) = host::deceiving(engine, &record.release.reference, &manifest).await? {
+        return Err(StepError::fatal(host::refusal(&manifest, &path, found)));
+    }
     let request = ProvisionRequest {
         plugin_id: record.id.clone(),
         start_id: start,
@@ -88,6 +93,7 @@ pub(super) async fn prepare(ctx: &Context, subject: Subject) -> Result<(), StepE
     if !files.is_empty() {
         ctx.engine.upload(&container, &files).await?;
     }
+    forward::prepare(ctx, &record, &manifest, start).await?;
     if let Some(start) = &mut record.start {
         start.progress = StartProgress::Prepared;
     }
@@ -109,7 +115,18 @@ pub(super) async fn confirm(ctx: &Context, subject: &Subject) -> Result<(), Step
     let record = subject.record.as_ref().ok_or_else(missing_subject)?;
     let start = record.start.as_ref().ok_or_else(missing_subject)?;
     let request = token_request(record, &record.manifest(), start.id);
-    Ok(ctx.peers.issue(request, &subject.thread()).await?)
+    let revoked = match ctx.peers.issue(request, &subject.thread()).await {
+        Ok(()) => false,
+        // An operator took its tokens away: that is no failure of the plugin, which runs on without.
+        Err(CallError::Refused { source, .. }) if is_revoked(&source) => true,
+        Err(error) => return Err(error.into()),
+    };
+    ctx.conduct.tokens_revoked(&record.id, start.id, revoked);
+    Ok(())
+}
+
+fn is_revoked(refusal: &ErrorBody) -> bool {
+    refusal.code == ErrorCode::InvalidPhase && refusal.details["reason"] == "revoked"
 }
 
 /// Starts the process. Only health that arrives from now on makes it ready.
@@ -120,8 +137,14 @@ pub(super) async fn start_process(ctx: &Context, subject: Subject) -> Result<(),
         record.enter(Phase::Starting, None, &cause, &correlation_id);
         ctx.registrations.advance(Some(&mut record), None).await?;
     }
-    ctx.health.starts(&record.id);
-    ctx.engine.start(&ctx.policy.container_name(&record.id)).await?;
+    let name = ctx.policy.container_name(&record.id);
+    forward::start(ctx, &record, &record.manifest()).await?;
+    // Taken again after its answer was lost, the step must not forget what was heard since.
+    let runs = ctx.engine.inspect(&name).await?.is_some_and(|container| container.state.is_running());
+    if !runs {
+        ctx.health.starts(&record.id);
+    }
+    ctx.engine.start(&name).await?;
     if let Some(start) = &mut record.start {
         start.progress = StartProgress::Started;
         start.started_at = Some(Timestamp::now());
@@ -137,21 +160,28 @@ pub(super) async fn mark_ready(ctx: &Context, subject: Subject) -> Result<(), St
     if let Some(start) = &mut record.start {
         start.progress = StartProgress::Ready;
     }
-    record.failures = 0;
     record.retry_at = None;
     record.enter(Phase::Running, None, &cause, &correlation_id);
+    // Failures are forgotten when it has run well for a while: one that gets ready and fails, again and again,
+    // backs off.
     let Some(operation) = subject.operation else {
         return Ok(ctx.registrations.advance(Some(&mut record), None).await?);
     };
-    let health = ctx.health.now(&record.id, None);
-    let state = report::state(&record, &record.manifest(), &ctx.settings.node, None, &health);
-    let answer = Answer::Success(serde_json::to_value(state).expect("answers have string keys"));
+    record.failures = 0;
+    let answer = super::answer(ctx, &record, &operation);
     ctx.registrations.finish(Some(&record), &operation, &answer).await?;
     ctx.reporter.outcome(&operation, &answer);
     Ok(())
 }
 
-/// Its process ended before it reported health. The code and the last lines are added where this is dealt
+/// It has run well for a while.
+pub(super) async fn steady(ctx: &Context, subject: Subject) -> Result<(), StepError> {
+    let mut record = subject.record.ok_or_else(missing_subject)?;
+    record.failures = 0;
+    Ok(ctx.registrations.advance(Some(&mut record), None).await?)
+}
+
+/// Its process ended before it was ready. The code and the last lines are added where this is dealt
 /// with.
 pub(super) async fn ended_early(ctx: &Context, subject: &Subject) -> Result<(), StepError> {
     let record = subject.record.as_ref().ok_or_else(missing_subject)?;
@@ -161,21 +191,29 @@ pub(super) async fn ended_early(ctx: &Context, subject: &Subject) -> Result<(), 
         exit if exit.oom_killed => "was ended because it used more memory than it may".to_owned(),
         exit => format!("exited with code {}", exit.code),
     });
+    let when = match ctx.health.has_reported(&record.id) {
+        true => "right after it had reported health for the first time",
+        false => "before it reported health",
+    };
     Err(StepError::fatal(ErrorBody::new(
         ErrorCode::StartFailed,
-        format!("{} {how} before it reported health. Its last lines are in details.log_tail.", record.id),
+        format!("{} {how} {when}. Its last lines are in details.log_tail.", record.id),
     )))
 }
 
 /// It did not report health in time.
-pub(super) async fn not_ready(_: &Context, subject: &Subject) -> Result<(), StepError> {
+pub(super) async fn not_ready(ctx: &Context, subject: &Subject) -> Result<(), StepError> {
     let record = subject.record.as_ref().ok_or_else(missing_subject)?;
     let manifest = record.manifest();
+    let next = match ctx.health.last_refused(&record.id) {
+        Some(why) => format!("A message came there and was not taken: it {why}."),
+        None => "If it needs longer, raise start_timeout_seconds in its manifest.".to_owned(),
+    };
     Err(StepError::fatal(ErrorBody::new(
         ErrorCode::NotReady,
         format!(
-            "{} did not report health on {} within {} s of its start. Its last lines are in details.log_tail. \
-             If it needs longer, raise start_timeout_seconds in its manifest.",
+            "{} did not report health on {} within {} s of its start. {next} Its last lines are in \
+             details.log_tail.",
             record.id,
             manifest.health_topic().as_str(),
             manifest.start_timeout().as_secs()

@@ -1,17 +1,19 @@
 //! Stopping, and finding a container stopped, changed or gone.
 
+use envelope::Timestamp;
 use envelope::payload::event::EventKind;
 use envelope::payload::lifecycle::ExitRecord;
+use envelope::payload::login::DeprovisionRequest;
 use envelope::payload::state::Phase;
-use envelope::{Answer, Timestamp};
+use envelope::payload::token::RevokeRequest;
 use manifest::Manifest;
 
 use super::{StepError, Subject, missing_subject};
 use crate::context::Context;
 use crate::engine::Exit;
 use crate::operation::Work;
+use crate::peers::Thread;
 use crate::record::{Desired, Record, StartProgress};
-use crate::report;
 
 const TAIL_LINES: u32 = 50;
 const TAIL_BYTES: usize = 8 * 1024;
@@ -24,6 +26,10 @@ pub(super) async fn collect(
     remove: bool,
 ) -> Result<Option<ExitRecord>, StepError> {
     let name = ctx.policy.container_name(&record.id);
+    if remove {
+        // First: without the plugin's container nobody would look for it.
+        super::forward::remove(ctx, &record.id).await?;
+    }
     let Some(container) = ctx.engine.inspect(&name).await? else { return Ok(None) };
     let exit = if container.state.is_running() {
         ctx.engine.stop(&name, manifest.stop_timeout()).await?
@@ -59,15 +65,37 @@ async fn note_exit(
 
 /// Sends the stop signal, waits as long as the manifest says, then kills.
 pub(super) async fn stop(ctx: &Context, subject: Subject) -> Result<(), StepError> {
+    let thread = subject.thread();
     let mut record = subject.record.ok_or_else(missing_subject)?;
     let phase = match record.desired {
         Desired::Absent { .. } => Phase::Removing,
         _ => Phase::Stopping,
     };
     enter(ctx, &mut record, phase, subject.operation.as_ref()).await?;
+    if record.is_outdated() && !record.revoked().is_empty() {
+        disarm(ctx, &record, &thread).await;
+    }
     let name = ctx.policy.container_name(&record.id);
     ctx.engine.stop(&name, record.manifest().stop_timeout()).await?;
     Ok(())
+}
+
+/// Takes login, token and ports of a start back while its process still runs: what was taken back from the plugin is
+/// out of its reach at once, and not only when it has ended. No stop waits for this: what does not succeed
+/// here is owed, as after every stop.
+async fn disarm(ctx: &Context, record: &Record, thread: &Thread) {
+    let Some(start_id) = record.start.as_ref().map(|start| start.id) else { return };
+    let plugin_id = record.id.clone();
+    let revoke = RevokeRequest { plugin_id: plugin_id.clone(), start_id };
+    let deprovision = DeprovisionRequest { plugin_id, start_id };
+    let (token, login) =
+        tokio::join!(ctx.peers.revoke(revoke, thread), ctx.peers.deprovision(deprovision, thread));
+    for error in [token.err(), login.err()].into_iter().flatten() {
+        tracing::warn!(error = telemetry::chain(&error), "a right that was taken back lasts until the stop");
+    }
+    if let Err(error) = super::forward::remove(ctx, &record.id).await {
+        tracing::warn!(error = error.body.message, "a port that was taken back is open until the stop");
+    }
 }
 
 async fn enter(
@@ -102,17 +130,17 @@ pub(super) async fn remove_container(ctx: &Context, subject: Subject) -> Result<
 
 /// It is stopped, and whoever asked is told.
 pub(super) async fn mark_stopped(ctx: &Context, subject: Subject) -> Result<(), StepError> {
-    let (cause, correlation_id) = subject.cause("it should not run");
+    let halted = subject.record.as_ref().and_then(|record| record.halted.clone());
+    let (cause, correlation_id) = subject.cause(halted.as_deref().unwrap_or("it should not run"));
     let mut record = subject.record.ok_or_else(missing_subject)?;
-    record.enter(Phase::Stopped, None, &cause, &correlation_id);
+    record.enter(Phase::Stopped, record.why_stopped(), &cause, &correlation_id);
     record.failures = 0;
     record.retry_at = None;
-    let Some(operation) = subject.operation.filter(|o| o.work == Work::Stop) else {
+    let ends_so = |work: &Work| *work == Work::Stop || work.is_about_grants();
+    let Some(operation) = subject.operation.filter(|o| ends_so(&o.work)) else {
         return Ok(ctx.registrations.advance(Some(&mut record), None).await?);
     };
-    let health = ctx.health.now(&record.id, None);
-    let state = report::state(&record, &record.manifest(), &ctx.settings.node, None, &health);
-    let answer = Answer::Success(serde_json::to_value(state).expect("answers have string keys"));
+    let answer = super::answer(ctx, &record, &operation);
     ctx.registrations.finish(Some(&record), &operation, &answer).await?;
     ctx.reporter.outcome(&operation, &answer);
     Ok(())
@@ -129,8 +157,36 @@ pub(super) async fn pause(ctx: &Context, subject: Subject) -> Result<(), StepErr
         start.progress = StartProgress::Prepared;
         start.started_at = None;
     }
+    record.restart = None;
     operation.work = Work::Restart { stopped: true };
     Ok(ctx.registrations.advance(Some(&mut record), Some(&operation)).await?)
+}
+
+/// Stops the process because the framework restarts it; the container, its login and its token stay. It is
+/// started again after a pause, which is longer after each failure, or at once when somebody asked for a start
+/// meanwhile.
+pub(super) async fn renew(ctx: &Context, subject: Subject) -> Result<(), StepError> {
+    let mut record = subject.record.ok_or_else(missing_subject)?;
+    let why = record.restart.clone().unwrap_or_else(|| "is restarted by the framework".to_owned());
+    let cause = format!("{} {why}", record.id);
+    let correlation_id = uuid::Uuid::now_v7().to_string();
+    if subject.operation.is_none() && record.standing.phase != Phase::Stopping {
+        record.enter(Phase::Stopping, Some(why.clone()), &cause, &correlation_id);
+        ctx.registrations.advance(Some(&mut record), None).await?;
+    }
+    let manifest = record.manifest();
+    collect(ctx, &mut record, &manifest, false).await?;
+    record.restart = None;
+    if subject.operation.is_some() {
+        if let Some(start) = &mut record.start {
+            start.progress = StartProgress::Prepared;
+            start.started_at = None;
+        }
+        return Ok(ctx.registrations.advance(Some(&mut record), None).await?);
+    }
+    let message = format!("{cause}. It is started again after a pause.");
+    let body = envelope::ErrorBody::new(envelope::ErrorCode::StartFailed, message);
+    super::fail(ctx, Subject { record: Some(record), operation: None }, body).await
 }
 
 /// Its process ended although it should run: noted, and started again after a pause, with the same login.
@@ -156,6 +212,7 @@ pub(super) async fn lost(ctx: &Context, subject: Subject) -> Result<(), StepErro
     let mut record = subject.record.ok_or_else(missing_subject)?;
     let message = format!("The container of {} was removed by somebody else; a new one is made.", record.id);
     ctx.reporter.notice(EventKind::Drift, &record.id, message, "the container is gone");
+    super::forward::remove(ctx, &record.id).await?;
     record.drop_start();
     Ok(ctx.registrations.advance(Some(&mut record), None).await?)
 }
@@ -165,6 +222,7 @@ pub(super) async fn remove_stray(ctx: &Context, subject: &Subject) -> Result<(),
     let record = subject.record.as_ref().ok_or_else(missing_subject)?;
     let message = format!("A container of {} that is not of its current start was removed.", record.id);
     ctx.reporter.notice(EventKind::Drift, &record.id, message, "a container was found");
+    super::forward::remove(ctx, &record.id).await?;
     ctx.engine.remove(&ctx.policy.container_name(&record.id)).await?;
     Ok(())
 }

@@ -3,6 +3,11 @@
 
 #![expect(clippy::panic, reason = "a test fails by panicking, and says why")]
 
+mod conduct;
+mod forwarding;
+mod grants;
+mod images;
+
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -21,6 +26,7 @@ use crate::context::Acls;
 use crate::engine::fake::{FakeEngine, FakeImage};
 use crate::engine::{Engine as _, EngineError, Verb};
 use crate::health::HealthReports;
+use crate::leftovers::LeftoversError;
 use crate::operation::{Install, Running, Work};
 use crate::peers::{Peers, Thread};
 use crate::policy::Policy;
@@ -40,6 +46,12 @@ struct FakePeers {
     logins: Mutex<Vec<StartId>>,
     tokens: Mutex<Vec<StartId>>,
     away: Mutex<bool>,
+    /// The names whose retained topics were cleared.
+    cleared: Mutex<Vec<PluginId>>,
+    /// Whether somebody listens to the plugin's control topics; none when the broker does not answer.
+    listens: Mutex<Option<bool>>,
+    /// Whether an operator has taken the tokens away.
+    revoked: Mutex<bool>,
 }
 
 impl FakePeers {
@@ -72,6 +84,15 @@ impl Peers for FakePeers {
 
     async fn issue(&self, request: IssueRequest, _: &Thread) -> Result<(), CallError> {
         self.there(Operation::Issue)?;
+        if *self.revoked.lock().unwrap_or_else(PoisonError::into_inner) {
+            let source = envelope::ErrorBody::new(ErrorCode::InvalidPhase, "They were taken away.")
+                .with_details(json!({"reason": "revoked"}));
+            return Err(CallError::Refused {
+                callee: Coordinator::Security,
+                operation: Operation::Issue,
+                source,
+            });
+        }
         Self::change(&self.tokens, |t| {
             t.retain(|s| *s != request.start_id);
             t.push(request.start_id);
@@ -89,6 +110,19 @@ impl Peers for FakePeers {
         self.there(Operation::Deprovision)?;
         Self::change(&self.logins, |l| l.retain(|s| *s != request.start_id));
         Ok(())
+    }
+
+    async fn clear_leftovers(&self, names: &[PluginId]) -> Result<usize, LeftoversError> {
+        if *self.away.lock().unwrap_or_else(PoisonError::into_inner) {
+            return Err(LeftoversError::Away);
+        }
+        self.cleared.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(names);
+        Ok(names.len())
+    }
+
+    async fn ping(&self, _: &[PluginId]) -> Result<bool, bus::PublishError> {
+        let answer = *self.listens.lock().unwrap_or_else(PoisonError::into_inner);
+        answer.ok_or(bus::PublishError::Closed { topic: "t".into() })
     }
 
     fn hear(&self, _: Vec<String>) {}
@@ -114,6 +148,11 @@ fn manifest() -> Value {
 
 impl Stage {
     async fn new() -> Self {
+        Self::with(manifest(), "1000:1000").await
+    }
+
+    /// With an image of this manifest and user.
+    async fn with(manifest: Value, user: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         static MIGRATIONS: store::Migrator = sqlx::migrate!();
         let store = Store::open(&folder.path().join("plugin.db"), &MIGRATIONS).await.expect("opens");
@@ -121,10 +160,11 @@ impl Stage {
         let settings = Settings::default();
         let engine = FakeEngine::new();
         let reference = format!("registry.example.com/focuser@{DIGEST}");
-        let label = manifest().to_string();
+        let label = manifest.to_string();
         let mut image = FakeImage::new(&reference).with_label(crate::admission::MANIFEST_LABEL, &label);
-        image.image.user = "1000:1000".into();
+        image.image.user = user.into();
         engine.publish(image);
+        engine.load(FakeImage::new(&settings.forwarder_image));
         let network = crate::engine::NetworkSpec {
             name: settings.network.clone(),
             internal: true,
@@ -141,7 +181,7 @@ impl Stage {
                 digest: DIGEST.into(),
                 labels: [(crate::admission::MANIFEST_LABEL.to_owned(), label)].into(),
                 total_bytes: 1,
-                user: "1000:1000".into(),
+                user: user.into(),
                 layers: 1,
             },
         );
@@ -156,6 +196,7 @@ impl Stage {
             peers: peers.clone(),
             health: HealthReports::default(),
             acls: Acls::default(),
+            conduct: crate::conduct::Conduct::new(&settings),
             settings,
         };
         ctx.health.listening(true);
@@ -169,9 +210,28 @@ impl Stage {
 
     /// Records an operation as its handler does.
     async fn ask(&self, request: &str, work: Work, desired: Option<Desired>, lasts: Duration) {
+        let change = desired.map(|desired| {
+            move |record: &mut Record| {
+                record.desired = desired;
+                record.retry_at = None;
+            }
+        });
+        self.ask_and(request, work, change, lasts, "operator:operator", true).await;
+    }
+
+    /// The same, with what it changes of the plugin, for somebody.
+    async fn ask_and(
+        &self,
+        request: &str,
+        work: Work,
+        change: Option<impl FnOnce(&mut Record)>,
+        lasts: Duration,
+        principal: &str,
+        named: bool,
+    ) {
         let received = Received {
             id: request.into(),
-            principal: "operator:operator".into(),
+            principal: principal.into(),
             request_id: Some(request.into()),
             content_hash: request.into(),
             redelivery: false,
@@ -189,20 +249,18 @@ impl Stage {
             plugin_id: self.id.clone(),
             request_id: request.into(),
             work,
-            principal: "operator:operator".into(),
-            named: true,
+            principal: principal.into(),
+            named,
             step: "accepted".into(),
             started_at: Timestamp::now(),
             deadline: Timestamp::now().after(lasts),
             correlation_id: request.into(),
             traceparent: None,
         };
-        let mut record = self.record().await;
-        if let (Some(record), Some(desired)) = (&mut record, desired) {
-            record.desired = desired;
-            record.retry_at = None;
+        let mut record = self.record().await.filter(|_| change.is_some());
+        if let (Some(record), Some(change)) = (&mut record, change) {
+            change(record);
         }
-        let record = record.filter(|_| desired.is_some());
         self.ctx.registrations.begin(&operation, record.as_ref(), None).await.expect("records");
     }
 
@@ -319,6 +377,18 @@ impl Stage {
         assert!(self.peers.logins.lock().expect("not poisoned").is_empty());
         assert!(self.peers.tokens.lock().expect("not poisoned").is_empty());
     }
+}
+
+#[tokio::test]
+async fn a_removal_clears_what_the_plugin_left_retained() {
+    let stage = Stage::new().await;
+    stage.install().await;
+    assert!(stage.peers.cleared.lock().expect("not poisoned").is_empty());
+    let gone = Desired::Absent { remove_volumes: false };
+    stage.ask("remove", Work::Remove, Some(gone), Duration::from_secs(600)).await;
+    stage.settle().await;
+    stage.succeeds("remove").await;
+    assert_eq!(*stage.peers.cleared.lock().expect("not poisoned"), std::slice::from_ref(&stage.id));
 }
 
 async fn whole_life(stage: &Stage) {

@@ -12,7 +12,8 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 
-use crate::push::{PushedImage, push};
+use crate::hostile::{self, Answer, Hostile};
+use crate::push::{self, PushedImage, push};
 use crate::subject::{Kind, Real, Subject};
 
 #[tokio::test]
@@ -189,6 +190,62 @@ async fn a_dropped_pull_is_cancelled() {
             tokio::time::timeout(Duration::ZERO, real.engine.pull(&reference, None, &mut |_| {})).await;
         assert!(pull.is_err(), "it was not waited for");
         real.engine.pull(&reference, None, &mut |_| {}).await.expect("it can be had afterwards");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_layer_without_an_end_shows_in_the_progress_and_nothing_of_it_stays() {
+    Real::test(|real| async move {
+        let digest = |bytes: &str| hostile::sha256(bytes.as_bytes());
+        let layer = digest("what is never sent");
+        let config = json!({
+            "architecture": push::architecture(), "os": "linux", "config": {"Labels": {"run": real.run()}},
+            "rootfs": {"type": "layers", "diff_ids": [layer]},
+        })
+        .to_string();
+        let descriptor = |kind: &str, digest: &str, size: usize| json!({"mediaType": kind, "digest": digest, "size": size});
+        let kind = "application/vnd.docker.distribution.manifest.v2+json";
+        let manifest = json!({
+            "schemaVersion": 2, "mediaType": kind,
+            "config": descriptor("application/vnd.docker.container.image.v1+json", &digest(&config), config.len()),
+            "layers": [descriptor("application/vnd.docker.image.rootfs.diff.tar.gzip", &layer, 1000)],
+        })
+        .to_string();
+        let wanted = digest(&manifest);
+        let registry = Hostile::start(move |path| match path {
+            path if path.contains("/manifests/") => {
+                Answer::Text("200 OK", vec![("Content-Type", kind.to_owned())], manifest.clone())
+            }
+            path if path.ends_with(&layer) => Answer::Endless,
+            path if path.contains("/blobs/") => Answer::Text("200 OK", vec![], config.clone()),
+            _ => Answer::Text("200 OK", vec![], "{}".to_owned()),
+        })
+        .await;
+        let reference: ImageRef =
+            format!("{}/{}/endless@{wanted}", registry.address, real.run()).parse().expect("a reference");
+        let more = tokio::sync::Notify::new();
+        let mut progress = |now: plugin_coordinator::engine::PullProgress| {
+            if now.bytes_done > 1000 {
+                more.notify_one();
+            }
+        };
+        let pull = real.engine.pull(&reference, None, &mut progress);
+        let cut = async {
+            tokio::select! {
+                ended = pull => panic!("the layer has no end: {ended:?}"),
+                () = more.notified() => {}
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), cut).await.expect("it is seen in time");
+        // Once nobody waits for it the engine stops reading.
+        testkit::eventually(Duration::from_secs(30), || async {
+            let before = registry.written();
+            real.engine.info().await.map_err(|e| e.to_string())?;
+            if registry.written() == before { Ok(()) } else { Err("it is still read".to_owned()) }
+        })
+        .await;
+        assert_eq!(real.engine.image(&reference.to_string()).await.expect("an answer"), None);
     })
     .await;
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use plugin_coordinator::engine::{
-    Attachment, ContainerSpec, Engine, Limits, Mount, MountSource, NetworkSpec, Owner, Tmpfs, UploadFile,
-    label,
+    Attachment, ContainerSpec, Engine, HostEntry, Limits, Mount, MountSource, NetworkSpec, Owner, Tmpfs,
+    UploadFile, label,
 };
 use serde_json::json;
 use testkit::eventually;
@@ -227,6 +227,68 @@ async fn containers_find_each_other_by_alias_on_each_of_their_networks() {
                 networks.get(name).and_then(|endpoint| endpoint.aliases.clone()).unwrap_or_default();
             assert!(aliases.contains(&"the-server".to_owned()), "{name}: {aliases:?}");
         }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_configuration_is_read_by_the_containers_user_and_by_nobody_else() {
+    Real::test(|real| async move {
+        let script = "cat /config/plugin.json || echo denied; (echo x > /config/y) 2> /dev/null || echo kept; \
+                      (echo x > /config/plugin.json) 2> /dev/null || echo unchanged";
+        let image = real.script("config", script, vec![]).await;
+        let owner = Owner { uid: 1234, gid: 5678 };
+        for (user, expected) in [("1234:5678", "secret\nkept\nunchanged\n"), ("4321:5678", "denied\nkept\nunchanged\n")] {
+            let mut spec = real.spec(&format!("as-{}", &user[..4]), &image);
+            spec.user = Some(user.into());
+            let id = real.engine.create(&spec).await.expect("a container");
+            let file = UploadFile { path: "/config/plugin.json".into(), bytes: b"secret\n".to_vec(), owner, mode: 0o400 };
+            real.engine.upload(&id, &[file]).await.expect("uploaded");
+            real.engine.start(&id).await.expect("it starts");
+            let output = finished(&real, &id).await;
+            let told: String = output.lines().filter(|line| !line.starts_with("cat:")).map(|line| format!("{line}\n")).collect();
+            assert_eq!(told, expected, "as {user}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_only_container_writes_nothing_of_its_own() {
+    Real::test(|real| async move {
+        let image = real.script("read-only", "(echo x > /tmp/x) 2> /dev/null || echo kept", vec![]).await;
+        let mut spec = real.spec("one", &image);
+        spec.read_only = true;
+        assert_eq!(output(&real, &spec).await, "kept\n");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_lies_at_a_path_of_the_host_is_seen_through_the_engine() {
+    Real::test(|real| async move {
+        let image = real.image(Kind::Files).await;
+        let host = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| host.path().join(name);
+        std::fs::create_dir(at("folder")).expect("a folder");
+        std::fs::write(at("file"), "x").expect("a file");
+        std::os::unix::fs::symlink("/etc", at("link")).expect("a link");
+        std::os::unix::fs::symlink("/no/such", at("dangling")).expect("a link");
+        let _socket = std::os::unix::net::UnixListener::bind(at("socket")).expect("a socket");
+        for (name, entry) in [
+            ("folder", HostEntry::Folder),
+            ("file", HostEntry::File),
+            ("link", HostEntry::Link),
+            ("dangling", HostEntry::Link),
+            ("socket", HostEntry::Other),
+            ("missing", HostEntry::Missing),
+            ("missing/deeper", HostEntry::Missing),
+        ] {
+            let path = at(name).display().to_string();
+            assert_eq!(real.engine.host_entry(&image, &path).await.expect("an answer"), entry, "{name}");
+        }
+        assert!(!at("missing").exists(), "looking made it");
+        assert_eq!(real.leftovers().await, Vec::<String>::new());
     })
     .await;
 }

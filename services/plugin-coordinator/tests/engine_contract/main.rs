@@ -4,6 +4,9 @@
 mod docker;
 mod fake;
 mod hardening;
+#[path = "../support/hostile.rs"]
+mod hostile;
+mod network_block;
 #[path = "../support/push.rs"]
 mod push;
 mod subject;

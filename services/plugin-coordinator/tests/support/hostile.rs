@@ -1,4 +1,5 @@
 //! A server that answers what no registry should.
+#![allow(dead_code, reason = "each test uses a part of it")]
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
@@ -25,6 +26,7 @@ type Choice = dyn Fn(&str, &str, SocketAddr) -> Answer + Send + Sync;
 pub struct Hostile {
     pub address: SocketAddr,
     written: Arc<AtomicU64>,
+    asked: Arc<AtomicU64>,
     task: AbortHandle,
 }
 
@@ -41,13 +43,21 @@ impl Hostile {
         let written = Arc::new(AtomicU64::new(0));
         let choose: Arc<Choice> = Arc::new(choose);
         let count = written.clone();
+        let asked = Arc::new(AtomicU64::new(0));
+        let connections = asked.clone();
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                connections.fetch_add(1, Ordering::Relaxed);
                 // A client that leaves in the middle is what is tested.
                 tokio::spawn(serve(stream, choose.clone(), address, count.clone()));
             }
         });
-        Self { address, written, task: task.abort_handle() }
+        Self { address, written, asked, task: task.abort_handle() }
+    }
+
+    /// Connections that were made so far.
+    pub fn asked(&self) -> u64 {
+        self.asked.load(Ordering::Relaxed)
     }
 
     /// Bytes of bodies that were written so far.

@@ -17,6 +17,7 @@ use tar::{Builder, EntryType, Header};
 #[derive(Debug, Clone)]
 pub enum Entry {
     File(&'static str, Vec<u8>),
+    Program(String, Vec<u8>),
     Folder(&'static str, u32, u64),
     Link(&'static str, &'static str),
     Odd(&'static str, EntryType),
@@ -73,12 +74,7 @@ fn shell() -> &'static Vec<u8> {
     SHELL.get_or_init(|| {
         let mut files: BTreeSet<String> = BTreeSet::new();
         for program in ["sh", "sleep", "cat", "stat", "id"] {
-            let program = format!("/bin/{program}");
-            let output =
-                Command::new("ldd").arg(&program).output().expect("ldd of Debian's package libc-bin");
-            let output = String::from_utf8_lossy(&output.stdout).into_owned();
-            files.extend(output.split_whitespace().filter(|word| word.starts_with('/')).map(str::to_owned));
-            files.insert(program);
+            files.extend(with_libraries(&format!("/bin/{program}")));
         }
         let mut archive = Builder::new(Vec::new());
         for file in files {
@@ -89,11 +85,41 @@ fn shell() -> &'static Vec<u8> {
     })
 }
 
+/// A program of this machine and the libraries that it loads.
+fn with_libraries(program: &str) -> BTreeSet<String> {
+    let output = Command::new("ldd").arg(program).output().expect("ldd of Debian's package libc-bin");
+    let output = String::from_utf8_lossy(&output.stdout).into_owned();
+    let libraries = output.split_whitespace().filter(|word| word.starts_with('/')).map(str::to_owned);
+    libraries.chain([program.to_owned()]).collect()
+}
+
+/// Perl as every Debian has it (package perl-base), for programs that listen and connect.
+pub fn perl() -> Vec<Entry> {
+    let mut files: Vec<String> = with_libraries("/usr/bin/perl").into_iter().collect();
+    let modules = std::fs::read_dir("/usr/lib").expect("a folder").filter_map(Result::ok);
+    let mut folders: Vec<_> =
+        modules.map(|entry| entry.path().join("perl-base")).filter(|p| p.is_dir()).collect();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("a folder").filter_map(Result::ok) {
+            match entry.path() {
+                path if path.is_dir() => folders.push(path),
+                path => files.push(path.display().to_string()),
+            }
+        }
+    }
+    let program = |path: String| {
+        let bytes = std::fs::read(&path).expect("a file of this machine");
+        Entry::Program(path, bytes)
+    };
+    files.into_iter().map(program).collect()
+}
+
 fn layer(entries: &[Entry]) -> Vec<u8> {
     let mut archive = Builder::new(Vec::new());
     append(&mut archive, "/tmp/", EntryType::Directory, 0o1777, 0, b"");
     for entry in entries {
         match entry {
+            Entry::Program(path, bytes) => append(&mut archive, path, EntryType::Regular, 0o755, 0, bytes),
             Entry::File(path, bytes) => append(&mut archive, path, EntryType::Regular, 0o644, 0, bytes),
             Entry::Folder(path, mode, owner) => {
                 append(&mut archive, path, EntryType::Directory, *mode, *owner, b"")

@@ -6,7 +6,7 @@ use std::io::{Cursor, Read};
 use std::time::Duration;
 
 use bollard::body_full;
-use bollard::models::{ContainerCreateBody, HostConfig};
+use bollard::models::{ContainerCreateBody, HostConfig, Mount};
 use bollard::query_parameters::{
     ContainerArchiveInfoOptions, CreateContainerOptions, DownloadFromContainerOptions,
     UploadToContainerOptions,
@@ -36,7 +36,8 @@ pub(super) async fn read_file(
     // A task of its own: the container is removed also when the caller does not wait for the end.
     let task = tokio::spawn(async move {
         let connection = engine.connection();
-        let container = throw_away(connection, &image, &engine.shared.installation).await?;
+        let installation = &engine.shared.installation;
+        let container = throw_away(connection, Verb::ReadFile, &image, installation, Vec::new()).await?;
         let bytes =
             download(connection, Verb::ReadFile, &container, &path, max_bytes.saturating_add(BESIDE)).await;
         let removed = lifecycle::remove(connection, Verb::ReadFile, &container).await;
@@ -57,8 +58,14 @@ pub(super) async fn read_file(
     })
 }
 
-/// A container that is never started, for its files.
-async fn throw_away(connection: &Connection, image: &str, installation: &str) -> Result<String, EngineError> {
+/// A container that is never started, for its files and for what is mounted into it.
+pub(super) async fn throw_away(
+    connection: &Connection,
+    doing: Verb,
+    image: &str,
+    installation: &str,
+    mounts: Vec<Mount>,
+) -> Result<String, EngineError> {
     let options = CreateContainerOptions {
         name: Some(format!("bigskies-throw-away-{}", Uuid::new_v4().simple())),
         ..Default::default()
@@ -73,14 +80,18 @@ async fn throw_away(connection: &Connection, image: &str, installation: &str) ->
         host_config: Some(HostConfig {
             network_mode: Some("none".into()),
             cap_drop: Some(vec!["ALL".into()]),
+            mounts: Some(mounts),
             ..Default::default()
         }),
         ..Default::default()
     };
     let made = connection
-        .call(Verb::ReadFile, image, CHANGE, |docker| async move {
-            docker.create_container(Some(options), body).await
-        })
+        .call(
+            doing,
+            image,
+            CHANGE,
+            |docker| async move { docker.create_container(Some(options), body).await },
+        )
         .await?;
     Ok(made.id)
 }

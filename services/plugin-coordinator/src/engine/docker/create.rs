@@ -137,6 +137,7 @@ fn host_config(spec: &ContainerSpec) -> HostConfig {
         pids_limit: spec.limits.pids.map(i64::from),
         ulimits: Some(spec.limits.nofile.map(i64::from).map(open_files).into_iter().collect()),
         log_config: Some(log_config(spec)),
+        readonly_rootfs: Some(spec.read_only),
         // From here on, what a plugin cannot switch off.
         cap_drop: Some(vec!["ALL".into()]),
         cap_add: Some(Vec::new()),

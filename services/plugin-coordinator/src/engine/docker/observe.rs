@@ -28,10 +28,7 @@ pub(super) async fn info(connection: &Connection, storage: Option<&Path>) -> Res
     let info = connection.call(Verb::Info, "", LOOK, |docker| async move { docker.info().await }).await?;
     let root = info.docker_root_dir.unwrap_or_default();
     // In a container the engine's folder is not seen; one of that path there would be another.
-    let free = match storage {
-        Some(storage) => free_bytes(storage),
-        None => free_bytes(Path::new(&root)),
-    };
+    let free = storage.and_then(free_bytes).or_else(|| free_bytes(Path::new(&root)));
     Ok(EngineInfo {
         id: info.id.unwrap_or_default(),
         version: version.version.unwrap_or_default(),

@@ -11,9 +11,9 @@ use super::world::World;
 use crate::engine::error::{EngineError, StartError, Verb};
 use crate::engine::spec::Labels;
 use crate::engine::{
-    Container, ContainerId, ContainerSpec, Engine, EngineInfo, EventAction, Events, Exit, Image, ImageRef,
-    LogTail, MountSource, Network, NetworkSpec, Owner, PublishedPort, PullProgress, RegistryLogin, Removal,
-    Result, UploadFile, check, label, text,
+    Container, ContainerId, ContainerSpec, DiskUsage, Engine, EngineInfo, EventAction, Events, Exit,
+    HostEntry, Image, ImageRef, LogTail, MountSource, Network, NetworkSpec, Owner, PublishedPort,
+    PullProgress, RegistryLogin, Removal, Result, UploadFile, check, label, text,
 };
 
 #[async_trait]
@@ -101,6 +101,16 @@ impl Engine for FakeEngine {
                 Some(bytes) if bytes.len() as u64 > max_bytes => Err(not_plain("a larger file")),
                 other => Ok(other.cloned()),
             }
+        })
+        .await
+    }
+
+    async fn host_entry(&self, image: &str, path: &str) -> Result<HostEntry> {
+        check::reference(Verb::HostEntry, image)?;
+        check::path(Verb::HostEntry, path, path)?;
+        self.call(Verb::HostEntry, path, |world| {
+            world.image(image).ok_or_else(|| no_image(Verb::HostEntry, image))?;
+            Ok(world.host.get(path).copied().unwrap_or(HostEntry::Missing))
         })
         .await
     }
@@ -319,6 +329,10 @@ impl Engine for FakeEngine {
 
     async fn used_ports(&self) -> Result<Vec<PublishedPort>> {
         self.call(Verb::UsedPorts, "", |world| Ok(published(world))).await
+    }
+
+    async fn disk_usage(&self, installation: &str) -> Result<Vec<DiskUsage>> {
+        self.call(Verb::DiskUsage, installation, |world| Ok(world.disk_usage(installation))).await
     }
 
     async fn events(&self, installation: &str) -> Result<Events> {

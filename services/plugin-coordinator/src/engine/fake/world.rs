@@ -7,8 +7,10 @@ use tokio::sync::{mpsc, watch};
 
 use super::{Call, FakeImage};
 use crate::engine::error::{EngineError, StartError, Verb};
-use crate::engine::spec::{ContainerSpec, Labels, NetworkSpec, Owner, UploadFile};
-use crate::engine::view::{Container, ContainerId, EngineEvent, EventAction, Exit, Health, State};
+use crate::engine::spec::{ContainerSpec, Labels, MountSource, NetworkSpec, Owner, UploadFile};
+use crate::engine::view::{
+    Container, ContainerId, DiskUsage, EngineEvent, EventAction, Exit, Health, HostEntry, State,
+};
 use crate::engine::{check, label};
 
 #[derive(Debug)]
@@ -21,7 +23,10 @@ pub(super) struct World {
     pub(super) containers: BTreeMap<String, FakeContainer>,
     pub(super) networks: BTreeMap<String, NetworkSpec>,
     pub(super) volumes: BTreeMap<String, Labels>,
+    /// Bytes in a container, or in a volume, beside what was uploaded.
+    pub(super) disk: BTreeMap<String, u64>,
     pub(super) host_ports: BTreeSet<u16>,
+    pub(super) host: BTreeMap<String, HostEntry>,
     pub(super) failures: HashMap<Verb, VecDeque<StartError>>,
     pub(super) lost_answers: HashMap<Verb, VecDeque<EngineError>>,
     pub(super) holds: HashMap<Verb, watch::Receiver<()>>,
@@ -54,7 +59,9 @@ impl Default for World {
             containers: BTreeMap::new(),
             networks: BTreeMap::new(),
             volumes: BTreeMap::new(),
+            disk: BTreeMap::new(),
             host_ports: BTreeSet::new(),
+            host: BTreeMap::new(),
             failures: HashMap::new(),
             lost_answers: HashMap::new(),
             holds: HashMap::new(),
@@ -194,6 +201,44 @@ impl World {
                 .collect(),
             ports: found.spec.ports.clone(),
         })
+    }
+
+    pub(super) fn disk_usage(&self, installation: &str) -> Vec<DiskUsage> {
+        let ours = self.containers.values().filter(|found| {
+            found.state.is_running()
+                && found.labels.get(label::INSTALLATION).is_some_and(|i| i == installation)
+        });
+        let used = |key: &str| self.disk.get(key).copied().unwrap_or_default();
+        let mut all: Vec<DiskUsage> = ours
+            .map(|found| {
+                let mut usage = DiskUsage {
+                    container: found.spec.name.clone(),
+                    written: used(&found.spec.name),
+                    volumes: BTreeMap::new(),
+                };
+                for mount in &found.spec.mounts {
+                    if let MountSource::Volume(name) = &mount.source {
+                        usage.volumes.insert(name.clone(), used(name));
+                    }
+                }
+                for (path, file) in &found.files {
+                    let bytes = file.bytes.len() as u64;
+                    let inside =
+                        |target: &str| path.strip_prefix(target).is_some_and(|rest| rest.starts_with('/'));
+                    let mount = found.spec.mounts.iter().find(|mount| inside(&mount.target));
+                    match mount.map(|mount| &mount.source) {
+                        None => usage.written += bytes,
+                        Some(MountSource::Volume(name)) => {
+                            *usage.volumes.entry(name.clone()).or_default() += bytes;
+                        }
+                        Some(_) => {}
+                    }
+                }
+                usage
+            })
+            .collect();
+        all.sort_by(|a, b| a.container.cmp(&b.container));
+        all
     }
 
     pub(super) fn all(&self) -> Vec<Container> {

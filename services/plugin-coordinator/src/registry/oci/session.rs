@@ -1,16 +1,14 @@
 //! The requests of one look-up: they log in when they are asked to, and read no more than they must.
 
-use std::net::{IpAddr, Ipv6Addr};
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
-use reqwest::redirect::{Action, Attempt};
 use reqwest::{Client, Response, StatusCode, Url};
 use serde::Deserialize;
 
 use super::challenge::Challenge;
 use super::document;
+use super::reach::{self, Reach};
 use crate::engine::{RegistryLogin, text};
 use crate::registry::RegistryError;
 use crate::registry::source::Source;
@@ -18,14 +16,12 @@ use crate::registry::source::Source;
 /// The most bytes of an answer that gives a token or says why not.
 const MOST_WORDS: u64 = 64 << 10;
 
-/// Redirects that are followed.
-const MOST_REDIRECTS: usize = 5;
-
 /// The requests for one image.
 pub(super) struct Session<'a> {
     client: &'a Client,
     source: &'a Source,
     base: Url,
+    reach: Reach,
     login: Option<RegistryLogin>,
     authorization: Option<HeaderValue>,
 }
@@ -54,9 +50,10 @@ impl<'a> Session<'a> {
         client: &'a Client,
         source: &'a Source,
         base: Url,
+        reach: Reach,
         login: Option<RegistryLogin>,
     ) -> Self {
-        Self { client, source, base, login, authorization: None }
+        Self { client, source, base, reach, login, authorization: None }
     }
 
     /// An answer that makes no sense.
@@ -128,7 +125,7 @@ impl<'a> Session<'a> {
     /// Gets a token for reading this repository.
     async fn token(&self, realm: &str, service: Option<&str>) -> Result<String, RegistryError> {
         let mut url: Url = realm.parse().map_err(|_| self.broken("a bad address for tokens"))?;
-        if !may_lead_to(&self.base, &url) {
+        if !self.reach.may_lead_to(&self.base, &url) {
             return Err(self.broken("an address for tokens that is not allowed"));
         }
         url.query_pairs_mut().append_pair("scope", &format!("repository:{}:pull", self.source.path));
@@ -203,84 +200,10 @@ impl<'a> Session<'a> {
         if error.is_redirect() {
             return self.broken("a redirect that is not allowed");
         }
+        if let Some(led) = reach::led_astray(&error) {
+            return self.broken(&format!("us to {led}"));
+        }
         // The address can hold what a redirect put into it.
         RegistryError::Unreachable { host: self.source.host.clone(), cause: Box::new(error.without_url()) }
-    }
-}
-
-/// Follows a redirect where it may lead.
-pub(super) fn redirect(attempt: Attempt<'_>) -> Action {
-    let first = attempt.previous().first();
-    let allowed = first.is_some_and(|first| may_lead_to(first, attempt.url()));
-    if !allowed || attempt.previous().len() > MOST_REDIRECTS {
-        return attempt.error("not allowed");
-    }
-    attempt.follow()
-}
-
-/// Whether a registry may send us to another address: never from TLS to none, and never to this machine
-/// or its link (where clouds keep their metadata) unless it is on it itself.
-fn may_lead_to(from: &Url, to: &Url) -> bool {
-    let secure = to.scheme() == "https" || (to.scheme() == "http" && from.scheme() == "http");
-    let anonymous = to.username().is_empty() && to.password().is_none();
-    let same = from.host_str() == to.host_str();
-    secure && anonymous && (same || !is_here(to) || is_here(from))
-}
-
-fn is_here(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default().trim_end_matches('.');
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    match bare.parse::<IpAddr>() {
-        Ok(address) => is_local(address),
-        Err(_) => host == "localhost" || host.ends_with(".localhost") || host.is_empty(),
-    }
-}
-
-fn is_local(address: IpAddr) -> bool {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => v4.is_loopback() || v4.is_link_local() || v4.is_unspecified(),
-        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unspecified() || is_link_local(v6),
-    }
-}
-
-const fn is_link_local(address: Ipv6Addr) -> bool {
-    (address.segments()[0] & 0xffc0) == 0xfe80
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_registry_cannot_lead_to_this_machine_or_out_of_tls() {
-        let leads =
-            |from: &str, to: &str| may_lead_to(&from.parse().expect("a URL"), &to.parse().expect("a URL"));
-        let hub = "https://registry.example/v2/";
-        for to in ["https://cdn.example/x", "https://registry.example/y", "https://10.0.0.1/"] {
-            assert!(leads(hub, to), "{to}");
-        }
-        for to in [
-            "http://cdn.example/",
-            "https://127.0.0.1/",
-            "https://localhost/",
-            "https://a.localhost/",
-            "https://169.254.169.254/",
-            "https://[::1]/",
-            "https://[fe80::1]/",
-            "https://[::ffff:127.0.0.1]/",
-            "https://0/",
-            "https://0x7f.1/",
-            "https://2130706433/",
-            "https://user@cdn.example/",
-            "ftp://cdn.example/",
-            "file:///etc/passwd",
-            "https://localhost./",
-        ] {
-            assert!(!leads(hub, to), "{to}");
-        }
-        let own = "http://127.0.0.1:5000/v2/";
-        for to in ["http://127.0.0.1:5001/", "https://cdn.example/", "http://localhost/"] {
-            assert!(leads(own, to), "{to}");
-        }
     }
 }

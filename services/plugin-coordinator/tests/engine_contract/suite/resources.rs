@@ -1,6 +1,6 @@
 //! Networks, volumes and ports.
 
-use super::{inspect, network};
+use super::{file, inspect, network};
 use crate::subject::{Kind, Subject};
 use plugin_coordinator::engine::{
     Attachment, EngineError, Health, Limits, Mount, MountSource, NetworkSpec, PortBinding, Protocol, Removal,
@@ -13,6 +13,7 @@ contract! {
     a_network_is_made_once_and_never_with_other_rights
     a_network_in_use_is_kept
     a_volume_is_made_once_and_kept_while_it_is_used
+    what_a_running_container_wrote_is_measured_apart_from_its_volumes
     a_missing_network_is_told_and_leaves_nothing_behind
     a_port_that_is_taken_is_named
     a_container_shows_its_networks_ports_and_labels
@@ -76,6 +77,29 @@ async fn a_volume_is_made_once_and_kept_while_it_is_used(subject: &dyn Subject) 
     assert_eq!(subject.engine().remove_volume(&volume).await.expect("an answer"), Removal::InUse);
     subject.engine().remove(&id).await.expect("removed");
     assert_eq!(subject.engine().remove_volume(&volume).await.expect("an answer"), Removal::Removed);
+}
+
+async fn what_a_running_container_wrote_is_measured_apart_from_its_volumes(subject: &dyn Subject) {
+    const MIB: usize = 1 << 20;
+    let image = subject.image(Kind::Obedient).await;
+    let volume = subject.name("data");
+    let mut spec = subject.spec("one", &image);
+    spec.mounts =
+        vec![Mount { source: MountSource::Volume(volume.clone()), target: "/data".into(), read_only: false }];
+    let id = subject.engine().create(&spec).await.expect("a container");
+    let files = [file("/written", &vec![1; 3 * MIB], 0), file("/data/kept", &vec![1; 5 * MIB], 0)];
+    subject.engine().upload(&id, &files).await.expect("the upload works");
+    assert_eq!(subject.engine().disk_usage(subject.run()).await.expect("an answer"), vec![]);
+    subject.engine().start(&id).await.expect("it starts");
+    let found = subject.engine().disk_usage(subject.run()).await.expect("an answer");
+    let [usage] = found.as_slice() else { panic!("one container runs: {found:?}") };
+    assert_eq!(usage.container, spec.name);
+    let near = |bytes: u64, mib: usize| bytes >= (mib * MIB) as u64 && bytes < ((mib + 1) * MIB) as u64;
+    assert!(near(usage.written, 3), "{usage:?}");
+    assert_eq!(usage.volumes.keys().collect::<Vec<_>>(), [&volume]);
+    assert!(near(usage.volumes[&volume], 5), "{usage:?}");
+    assert_eq!(usage.total(), usage.written + usage.volumes[&volume]);
+    assert_eq!(subject.engine().disk_usage("another").await.expect("an answer"), vec![]);
 }
 
 async fn a_missing_network_is_told_and_leaves_nothing_behind(subject: &dyn Subject) {

@@ -1,0 +1,194 @@
+//! What the framework does about plugins that misbehave: one that floods the bus or the disk is stopped until
+//! somebody asks for a start, one that is deaf is restarted.
+//!
+//! What is seen is remembered in memory only; what is decided is recorded, and done by the plugin's worker.
+
+mod disk;
+mod hearing;
+mod orders;
+mod rate;
+mod reports;
+mod watch;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use envelope::payload::event::{Event, EventKind};
+use envelope::payload::state::Phase;
+use envelope::{Coordinator, Envelope, PluginId, StartId, topic};
+use manifest::Manifest;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::record::{Record, StartProgress};
+use crate::settings::Settings;
+use hearing::Hearing;
+use rate::{Rates, Verdict};
+use reports::Reports;
+#[cfg(test)]
+pub(crate) use watch::measure_once;
+
+/// What is remembered of how plugins behave.
+#[derive(Clone)]
+pub(crate) struct Conduct {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    state: Mutex<State>,
+    /// Something is to be decided, or the next look at a plugin may be another.
+    wake: Notify,
+}
+
+struct State {
+    rates: Rates,
+    reports: Reports,
+    hearing: Hearing,
+    /// Starts whose tokens an operator took away.
+    revoked: HashMap<PluginId, StartId>,
+    /// Plugins that are to be stopped, and why.
+    condemned: BTreeMap<PluginId, String>,
+}
+
+/// Whether a message of a plugin is taken.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// It is.
+    In,
+    /// It is dropped; with what is to be told of it, if anything is.
+    Over(Option<String>),
+}
+
+impl Conduct {
+    /// Nothing has been seen yet.
+    pub(crate) fn new(settings: &Settings) -> Self {
+        let state = State {
+            rates: Rates::new(settings.messages_per_second, settings.messages_burst),
+            reports: Reports::default(),
+            hearing: Hearing::new(Duration::from_secs(settings.deaf_grace_seconds.into())),
+            revoked: HashMap::new(),
+            condemned: BTreeMap::new(),
+        };
+        Self { inner: Arc::new(Inner { state: Mutex::new(state), wake: Notify::new() }) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A message of `id` has come on `topic`, and was not looked into.
+    pub(crate) fn knock(&self, id: &PluginId, topic: &str) -> Admission {
+        let mut state = self.state();
+        let Verdict::Over { tell, lasting } = state.rates.knock(id, Instant::now()) else {
+            return Admission::In;
+        };
+        if let Some(rate) = lasting {
+            self.condemn(&mut state, id, format!("flood: {rate} messages a second on {topic}"));
+        }
+        Admission::Over(tell.map(|dropped| {
+            format!(
+                "{id} sends more messages than are taken of it: {dropped} were dropped, the last on {topic}. \
+                 One that goes on is stopped."
+            )
+        }))
+    }
+
+    /// It has asked this coordinator more often than is allowed, without a pause.
+    pub(crate) fn asks_too_often(&self, id: &PluginId) {
+        let mut state = self.state();
+        self.condemn(
+            &mut state,
+            id,
+            "flood: more requests to the plugin coordinator than are taken".to_owned(),
+        );
+    }
+
+    /// What another coordinator tells on a topic of [`topics`]: floods and connections of plugins.
+    pub(crate) fn hears(&self, topic: &str, payload: &[u8]) {
+        let event = match serde_json::from_slice::<Envelope<Event>>(payload) {
+            Ok(message) => message.payload,
+            Err(error) => return tracing::warn!(topic, %error, "cannot be decoded"),
+        };
+        let Some(id) = event.plugin_id else { return };
+        let mut state = self.state();
+        let now = Instant::now();
+        match event.event {
+            EventKind::Flood => {
+                if state.reports.take(&id, now) {
+                    let why = "flood: more requests to other coordinators than are taken, again and again";
+                    self.condemn(&mut state, &id, why.to_owned());
+                }
+            }
+            EventKind::Session if event.details["state"] == "connected" => {
+                if state.hearing.connected(&id, now) {
+                    self.inner.wake.notify_one();
+                }
+            }
+            EventKind::Session => state.hearing.disconnected(&id, now),
+            _ => {}
+        }
+    }
+
+    fn condemn(&self, state: &mut State, id: &PluginId, why: String) {
+        state.condemned.entry(id.clone()).or_insert(why);
+        self.inner.wake.notify_one();
+    }
+
+    /// Our own connection to the broker came up or broke.
+    pub(crate) fn link_changed(&self, up: bool) {
+        self.state().hearing.link(up, Instant::now());
+        self.inner.wake.notify_one();
+    }
+
+    /// How a plugin is now, as its worker sees it.
+    pub(crate) fn sees(&self, record: &Record, manifest: &Manifest, process_runs: bool) {
+        let ready = record.start.as_ref().filter(|start| {
+            process_runs && start.progress == StartProgress::Ready && record.standing.phase == Phase::Running
+        });
+        let mut state = self.state();
+        let Some(start) = ready else { return state.hearing.ends(&record.id) };
+        let names = || manifest.names().cloned().collect();
+        if state.hearing.runs(&record.id, (start.id, start.started_at), names, Instant::now()) {
+            self.inner.wake.notify_one();
+        }
+    }
+
+    /// Whether the tokens of a start were taken away by an operator.
+    pub(crate) fn tokens_revoked(&self, id: &PluginId, start: StartId, revoked: bool) {
+        let mut state = self.state();
+        match revoked {
+            true => state.revoked.insert(id.clone(), start),
+            false => state.revoked.remove(id),
+        };
+    }
+
+    /// Why the health of a plugin that runs is lowered, if it is.
+    pub(crate) fn lowers(&self, record: &Record) -> Option<String> {
+        if let Some(why) = &record.restart {
+            return Some(format!("it {why}"));
+        }
+        let start = record.start.as_ref()?.id;
+        let revoked = self.state().revoked.get(&record.id) == Some(&start);
+        revoked.then(|| "its tokens were revoked".to_owned())
+    }
+
+    /// A plugin is gone.
+    pub(crate) fn forget(&self, id: &PluginId) {
+        let mut state = self.state();
+        state.rates.forget(id);
+        state.reports.forget(id);
+        state.hearing.ends(id);
+        state.revoked.remove(id);
+        state.condemned.remove(id);
+    }
+}
+
+/// The topics of other coordinators that tell of the conduct of plugins. Coordinators alone write there.
+pub(crate) fn topics() -> Vec<String> {
+    vec![
+        topic::coordinator::event(Coordinator::Message, EventKind::Flood.as_str()),
+        topic::coordinator::event(Coordinator::Security, EventKind::Flood.as_str()),
+        topic::coordinator::event(Coordinator::Message, EventKind::Session.as_str()),
+    ]
+}

@@ -1,0 +1,104 @@
+//! What is decided, as it is recorded: the plugin's worker does the rest.
+
+use envelope::payload::event::EventKind;
+use envelope::{Answer, ErrorBody, ErrorCode, PluginId};
+
+use super::hearing::Life;
+use crate::context::Context;
+use crate::operation::{Running, Work};
+use crate::record::{Desired, StartProgress};
+use crate::registrations::TableError;
+
+/// How often a row is looked at again when somebody else wrote meanwhile.
+const LOOKS: usize = 16;
+
+/// Stops a plugin until somebody asks for a start. An operation that would make it run ends. Answers whether it was
+/// to run at all.
+///
+/// # Errors
+/// The registry cannot be read or written.
+pub(crate) async fn halt(ctx: &Context, id: &PluginId, why: &str) -> Result<bool, TableError> {
+    for _ in 1..LOOKS {
+        match try_halt(ctx, id, why).await {
+            Err(TableError::Changed(_)) => {}
+            done => return done,
+        }
+    }
+    try_halt(ctx, id, why).await
+}
+
+async fn try_halt(ctx: &Context, id: &PluginId, why: &str) -> Result<bool, TableError> {
+    let Some(mut record) = ctx.registrations.plugin(id).await? else { return Ok(false) };
+    if record.desired != Desired::Running {
+        return Ok(false);
+    }
+    let operation = ctx.registrations.running(id).await?.filter(|operation| makes_it_run(&operation.work));
+    let correlation_id = uuid::Uuid::now_v7().to_string();
+    record.halt(why, why, &correlation_id);
+    match &operation {
+        None => ctx.registrations.advance(Some(&mut record), None).await?,
+        Some(operation) => {
+            let answer = Answer::Failure(ended(operation, why));
+            ctx.registrations.finish(Some(&record), operation, &answer).await?;
+            ctx.reporter.outcome(operation, &answer);
+        }
+    }
+    let message = format!("{id} was stopped: {why}. It stays stopped until somebody asks for a start.");
+    ctx.reporter.notice(EventKind::Flood, id, message, why);
+    Ok(true)
+}
+
+fn makes_it_run(work: &Work) -> bool {
+    match work {
+        Work::Start | Work::Restart { .. } | Work::Approve | Work::RevokeGrant => true,
+        Work::Install(_) | Work::Stop | Work::Remove => false,
+    }
+}
+
+fn ended(operation: &Running, why: &str) -> ErrorBody {
+    let note = match operation.work.is_about_grants() {
+        true => " What it says of grants is recorded and holds.",
+        false => "",
+    };
+    ErrorBody::new(
+        ErrorCode::Cancelled,
+        format!(
+            "{} of {} was ended because the framework stops the plugin: {why}.{note}",
+            operation.work.operation(),
+            operation.plugin_id
+        ),
+    )
+}
+
+/// Restarts a plugin that is in this life of its process, when no operation runs on it. `why` goes on after its
+/// name. Answers whether it was recorded.
+///
+/// # Errors
+/// The registry cannot be read or written.
+pub(crate) async fn restart(ctx: &Context, id: &PluginId, life: Life, why: &str) -> Result<bool, TableError> {
+    for _ in 1..LOOKS {
+        match try_restart(ctx, id, life, why).await {
+            Err(TableError::Changed(_)) => {}
+            done => return done,
+        }
+    }
+    try_restart(ctx, id, life, why).await
+}
+
+async fn try_restart(ctx: &Context, id: &PluginId, life: Life, why: &str) -> Result<bool, TableError> {
+    let Some(mut record) = ctx.registrations.plugin(id).await? else { return Ok(false) };
+    let lives = record
+        .start
+        .as_ref()
+        .is_some_and(|start| start.progress == StartProgress::Ready && (start.id, start.started_at) == life);
+    if record.desired != Desired::Running || !lives || record.restart.is_some() || record.is_outdated() {
+        return Ok(false);
+    }
+    if ctx.registrations.running(id).await?.is_some() {
+        // Whatever it does, the process is looked at again after it.
+        return Ok(false);
+    }
+    record.restart = Some(why.to_owned());
+    ctx.registrations.advance(Some(&mut record), None).await?;
+    Ok(true)
+}
