@@ -1,5 +1,10 @@
 //! The command line as it is typed: names, help texts, and checks that need no broker.
 
+mod audit;
+mod operator;
+mod parse;
+mod plugin;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,25 +12,33 @@ use clap::{Args as Group, Parser, Subcommand, ValueEnum};
 use envelope::PluginId;
 use envelope::payload::login::Access;
 
+pub(crate) use audit::Audit;
+pub(crate) use operator::{AddOperator, NewPasswordFrom, Operator, SetOperator};
+use parse::duration;
+pub(crate) use plugin::{Approve, Control, Id, Install, Logs, Plugin, Remove, RevokeGrant};
+
 const AFTER_HELP: &str = "\
 Login:
   .bigskies/operator.env, looked for here and in the folders above, which `make up` leaves behind;
-  over it the environment MQTT_HOST MQTT_PORT MQTT_USERNAME MQTT_PASSWORD;
-  over both the options --host --port --username --password-file.
+  over it the environment MQTT_HOST MQTT_PORT MQTT_USERNAME MQTT_PASSWORD MQTT_TLS_CA;
+  over both the options --host --port --username --password-file --tls-ca.
 
 Exit codes:
   0    done
-  1    the request failed: the error says why
+  1    the request failed or is not allowed: the error says why; or a proof found a fault
   2    the command line, or a file named on it, cannot be used
   3    no login, the broker cannot be reached, or it refused the login
   4    no answer in time, or nobody listens
-  5    the plugin asks for more than its own namespace and needs an approval
+  5    the plugin asks for more than its own namespace, and that is not approved
   130  interrupted
 
 Examples:
   bigskies status
   bigskies plugin install registry.example.org/focuser:1.0.0 --id focuser
   bigskies plugin start focuser
+  bigskies plugin grants focuser
+  bigskies operator add ann --role viewer
+  bigskies audit --plugin focuser --since 2h
   bigskies --json plugin list | jq -r '.plugins[].plugin_id'";
 
 /// Runs an observatory's plugins: installs them, starts and stops them, and tells how they are.
@@ -54,7 +67,7 @@ pub(crate) struct Common {
     /// Host name or address of the broker
     #[arg(long, global = true)]
     pub(crate) host: Option<String>,
-    /// Port of the broker
+    /// Port of the broker; 1883, or 8883 when the connection is encrypted
     #[arg(long, global = true, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) port: Option<u16>,
     /// The login, such as operator.operator
@@ -63,6 +76,9 @@ pub(crate) struct Common {
     /// A file with the password, which never stands on the command line
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) password_file: Option<PathBuf>,
+    /// Encrypt the connection; the certificates (PEM) by which the broker is trusted
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) tls_ca: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -74,12 +90,22 @@ pub(crate) enum Command {
     Plugin(Plugin),
     /// Show what happens: phases, progress, health, refusals, each with its cause
     Events(Events),
-    /// Look at what plugins may do at the broker
+    /// Show who asked for what, and what came of it
+    Audit(Audit),
+    /// Look at the accounts of operators, and make, change and delete them
+    #[command(subcommand)]
+    Operator(Operator),
+    /// Look at what plugins may do at the broker, and try it
     #[command(subcommand)]
     Acl(Acl),
-    /// Look at the tokens of plugins
+    /// Show who is connected to the broker, and from where
+    Sessions,
+    /// Look at the tokens of plugins, and make them invalid
     #[command(subcommand)]
     Token(Token),
+    /// Change the keys that tokens are signed with
+    #[command(subcommand)]
+    Key(Key),
     /// Print a script that completes this command line in a shell
     #[command(
         after_help = "For bash: bigskies completions bash > ~/.local/share/bash-completion/completions/bigskies"
@@ -88,100 +114,6 @@ pub(crate) enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Plugin {
-    /// Register a plugin and pull its image
-    Install(Install),
-    /// Run a plugin and wait until it is ready
-    Start(Id),
-    /// Stop a plugin; its image, data and registration stay
-    Stop(Id),
-    /// Stop a plugin and start it again
-    Restart(Id),
-    /// Uninstall a plugin; its data stays unless --volumes is given
-    Remove(Remove),
-    /// List all plugins and how they are
-    #[command(visible_alias = "ls")]
-    List,
-    /// Show everything about one plugin
-    Inspect(Id),
-    /// Show the last lines that a plugin wrote
-    Logs(Logs),
-    /// Send a plugin a control command
-    Control(Control),
-}
-
-#[derive(Debug, Group)]
-pub(crate) struct Id {
-    /// The plugin's id
-    #[arg(value_parser = PluginId::parse)]
-    pub(crate) id: PluginId,
-}
-
-#[derive(Debug, Group)]
-#[command(after_help = "\
-The manifest is taken from --manifest, else from the image's label org.bigskies.plugin.manifest, else
-from /plugin.json in the image. When the plugin asks for more than its own namespace, the command
-exits 5 and lists what for; repeat it with --approve and the digest shown to approve exactly that.")]
-pub(crate) struct Install {
-    /// The image: registry/name:tag or registry/name@sha256:…
-    pub(crate) source: String,
-    /// The plugin's id; with --manifest the id in that file is the default
-    #[arg(long, value_parser = PluginId::parse)]
-    pub(crate) id: Option<PluginId>,
-    /// The manifest (plugin.json), for an image that does not carry its own
-    #[arg(long, value_name = "FILE")]
-    pub(crate) manifest: Option<PathBuf>,
-    /// The plugin's configuration (JSON), delivered to it as /config/plugin.json
-    #[arg(long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
-    /// Approve exactly what an earlier install listed under this digest
-    #[arg(long, value_name = "DIGEST")]
-    pub(crate) approve: Option<String>,
-}
-
-#[derive(Debug, Group)]
-pub(crate) struct Remove {
-    /// The plugin's id
-    #[arg(value_parser = PluginId::parse)]
-    pub(crate) id: PluginId,
-    /// Delete the plugin's data too
-    #[arg(long)]
-    pub(crate) volumes: bool,
-    /// Do not ask before data is deleted
-    #[arg(long, short)]
-    pub(crate) yes: bool,
-}
-
-#[derive(Debug, Group)]
-pub(crate) struct Logs {
-    /// The plugin's id
-    #[arg(value_parser = PluginId::parse)]
-    pub(crate) id: PluginId,
-    /// How many lines from the end, 1 to 1000
-    #[arg(long, short = 'n', value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000),
-          default_value_t = envelope::payload::lifecycle::LogsRequest::DEFAULT_TAIL)]
-    pub(crate) tail: u32,
-}
-
-#[derive(Debug, Group)]
-#[command(after_help = "\
-The message goes to bigskies/plugin/{id}/control/{command}. It is an envelope of type \"command\"
-around the payload; with --raw it is the payload's bytes as they stand.")]
-pub(crate) struct Control {
-    /// The plugin's id
-    #[arg(value_parser = PluginId::parse)]
-    pub(crate) id: PluginId,
-    /// The command: one or more topic levels, such as move or filter/select
-    #[arg(value_parser = control_command)]
-    pub(crate) command: String,
-    /// What goes with it: JSON, or else text; an empty object when left out
-    pub(crate) payload: Option<String>,
-    /// Send the payload without an envelope
-    #[arg(long)]
-    pub(crate) raw: bool,
 }
 
 #[derive(Debug, Group)]
@@ -209,6 +141,8 @@ pub(crate) enum Acl {
         /// The topic, or for subscribe the filter
         topic: String,
     },
+    /// Try at the broker that no plugin can reach what is not its own; exits 1 when one can
+    Proof,
 }
 
 /// [`Access`] as it is typed.
@@ -233,34 +167,25 @@ impl From<AccessArg> for Access {
 pub(crate) enum Token {
     /// Show the claims of a plugin's current token, never the token itself
     Show(Id),
+    /// Make one token, or all tokens that a plugin has, invalid at once
+    Revoke(RevokeToken),
 }
 
-/// A time such as `90`, `90s`, `10m`, `1h`; bare numbers are seconds.
-fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || "is no time; write it like 30s, 10m or 1h, up to 24h".to_owned();
-    let (number, unit) = match text.as_bytes().last() {
-        Some(b's') => (&text[..text.len() - 1], 1),
-        Some(b'm') => (&text[..text.len() - 1], 60),
-        Some(b'h') => (&text[..text.len() - 1], 3600),
-        _ => (text, 1),
-    };
-    let number: u64 = number.parse().map_err(|_| wrong())?;
-    match number.checked_mul(unit) {
-        Some(seconds @ 1..=86_400) => Ok(Duration::from_secs(seconds)),
-        _ => Err(wrong()),
-    }
+#[derive(Debug, Group)]
+#[group(id = "which_token", required = true, multiple = false)]
+pub(crate) struct RevokeToken {
+    /// All tokens of this plugin; it gets a new one when it is started again
+    #[arg(long, value_name = "ID", value_parser = PluginId::parse)]
+    pub(crate) plugin: Option<PluginId>,
+    /// The one token of this id (jti), as `token show` has it; its plugin gets another at once
+    #[arg(long)]
+    pub(crate) jti: Option<String>,
 }
 
-/// Levels below `control/`, none of them empty or a wildcard.
-fn control_command(text: &str) -> Result<String, String> {
-    let good = |level: &str| {
-        !level.is_empty() && !level.contains(['+', '#']) && !level.chars().any(char::is_control)
-    };
-    if text.len() <= 256 && text.split('/').all(good) {
-        Ok(text.to_owned())
-    } else {
-        Err("is no control command; write one or more names joined by /, without + and #".to_owned())
-    }
+#[derive(Debug, Subcommand)]
+pub(crate) enum Key {
+    /// Sign with the next key from now on; tokens signed before stay valid
+    Rotate,
 }
 
 #[cfg(test)]
@@ -272,25 +197,6 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Args::command().debug_assert();
-    }
-
-    #[test]
-    fn times_have_a_unit_or_are_seconds() {
-        for (text, seconds) in [("90", 90), ("30s", 30), ("10m", 600), ("24h", 86_400)] {
-            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
-        }
-        for text in ["", "s", "0", "-1", "1d", "25h", "99999999999999999999", "18446744073709551615h", "1é"]
-        {
-            assert!(duration(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_control_command_cannot_leave_its_levels_or_become_a_filter() {
-        assert!(control_command("filter/select").is_ok());
-        for text in ["", "/", "a//b", "a/", "#", "a/+", "a\n", &"x".repeat(300)] {
-            assert!(control_command(text).is_err(), "{text:?}");
-        }
     }
 
     #[test]
@@ -307,5 +213,57 @@ mod tests {
         let error = Args::try_parse_from(["bigskies", "plugin", "start", "a/b"]).expect_err("bad id");
         assert_eq!(error.exit_code(), 2);
         assert!(error.to_string().contains("A-Z a-z 0-9"), "{error}");
+    }
+
+    fn parsed(line: &str) -> Result<Args, clap::Error> {
+        Args::try_parse_from(format!("bigskies {line}").split_whitespace())
+    }
+
+    #[test]
+    fn a_password_is_asked_for_read_or_made_and_never_typed_on_the_command_line() {
+        for line in [
+            "operator add ann --role viewer",
+            "operator add ann --role admin --generate",
+            "operator add ann --role operator --password-stdin",
+            "operator set ann --new-password",
+            "operator set ann --generate",
+            "operator set ann --role viewer --disable",
+            "operator set ann --enable --new-password --generate",
+        ] {
+            assert!(parsed(line).is_ok(), "{line}");
+        }
+        for line in [
+            "operator add ann",
+            "operator add ann --role root",
+            "operator add a/b --role viewer",
+            "operator add ann --role viewer --password secret",
+            "operator add ann --role viewer --generate --password-stdin",
+            "operator set ann",
+            "operator set ann --generate --password-stdin",
+            "operator set ann --disable --enable",
+        ] {
+            assert_eq!(parsed(line).expect_err("not possible").exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn exactly_one_kind_of_token_is_revoked() {
+        assert!(parsed("token revoke --plugin focuser").is_ok());
+        assert!(parsed("token revoke --jti j-1").is_ok());
+        for line in ["token revoke", "token revoke --plugin focuser --jti j-1", "token revoke focuser"] {
+            assert!(parsed(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn an_audit_takes_conditions_that_make_sense() {
+        for line in ["audit", "audit --plugin focuser --since 2h --limit 1000 --coordinator security"] {
+            assert!(parsed(line).is_ok(), "{line}");
+        }
+        for line in
+            ["audit --limit 0", "audit --limit 1001", "audit --coordinator core", "audit --since soon"]
+        {
+            assert!(parsed(line).is_err(), "{line}");
+        }
     }
 }

@@ -1,9 +1,13 @@
 //! The commands, one file each: what they ask for, and how the answer is shown.
 
 mod acl;
+mod audit;
 mod completions;
 mod events;
+mod key;
+mod operator;
 mod plugin;
+mod sessions;
 mod status;
 mod token;
 
@@ -15,7 +19,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::args::{Acl, Args, Command, Common, Token};
+use crate::args::{Acl, Args, Command, Common, Key, Token};
 use crate::failure::{Exit, Failure};
 use crate::login::Login;
 use crate::render::clean_lines;
@@ -54,7 +58,13 @@ async fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Acl(Acl::Explain { id, access, topic }) => {
             acl::explain(id, access.into(), topic, context).await
         }
+        Command::Acl(Acl::Proof) => acl::proof(context).await,
+        Command::Audit(args) => audit::run(args, context).await,
+        Command::Operator(command) => operator::run(command, context).await,
+        Command::Sessions => sessions::run(context).await,
         Command::Token(Token::Show(id)) => token::show(id.id, context).await,
+        Command::Token(Token::Revoke(args)) => token::revoke(args, context).await,
+        Command::Key(Key::Rotate) => key::rotate(context).await,
         Command::Completions { shell } => completions::run(shell),
     }
 }
@@ -102,6 +112,11 @@ impl Context {
         let timeout = self.timeout(operation);
         let request = Request::new(&session.login.operator, operation, payload, timeout)?;
         request::ask(session, &self.screen, &request, timeout, waiting).await
+    }
+
+    /// The same, where nothing passes or moves on the screen.
+    fn calm(&self) -> Self {
+        Self { screen: self.screen.calm(), options: self.options.clone() }
     }
 
     fn timeout(&self, operation: Operation) -> Duration {

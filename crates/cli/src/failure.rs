@@ -6,9 +6,10 @@ use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use envelope::{Coordinator, ErrorCode, Operation};
+use envelope::{Coordinator, ErrorCode, Operation, OperatorRole};
 use serde_json::{Value, json};
 
+use crate::approval;
 use crate::login::LoginError;
 use crate::render::{Ink, clean, ink, lasting};
 
@@ -43,6 +44,8 @@ impl From<Exit> for ExitCode {
 pub(crate) struct Refusal {
     /// What was asked for.
     pub(crate) operation: Operation,
+    /// Who was asked.
+    pub(crate) coordinator: Coordinator,
     /// The error's code.
     pub(crate) code: String,
     /// The sentence for people.
@@ -51,6 +54,8 @@ pub(crate) struct Refusal {
     pub(crate) details: Value,
     /// Finds the request in the coordinators' logs and events.
     pub(crate) correlation_id: String,
+    /// The command line that approves what waits for approval.
+    pub(crate) again: Option<String>,
 }
 
 /// Why a command did not do what it was asked for.
@@ -71,13 +76,37 @@ pub(crate) enum Failure {
         origin: String,
         /// Whether something listens there at all.
         reachable: bool,
+        /// What to do, where it can be told from the reason.
+        hint: Option<String>,
     },
     /// The broker did not let a message or a subscription through.
     #[error("{0}")]
     Broker(String),
+    /// The account's role does not allow it: the broker did not let it through.
+    #[error("{account} may not {what}: its role does not allow it, or the account was disabled")]
+    NotAllowed {
+        /// The login.
+        account: String,
+        /// What it may not do.
+        what: String,
+        /// The roles that allow it.
+        roles: Vec<OperatorRole>,
+    },
     /// The coordinator answered that it did not do it.
     #[error("{}", clean(&.0.message))]
     Refused(Box<Refusal>),
+    /// Whoever was asked said no.
+    #[error("nothing was approved, so nothing was changed")]
+    NotApproved,
+    /// The ACLs at the broker are not as they must be.
+    #[error("{0}")]
+    Unproven(String),
+    /// The connection ended, as was to be expected of what was asked for.
+    #[error("{reason}")]
+    CutOff {
+        /// Why.
+        reason: String,
+    },
     /// What came is no answer.
     #[error("the {coordinator} coordinator's answer to {operation} cannot be read: {why}")]
     BadAnswer {
@@ -136,9 +165,14 @@ impl Failure {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Usage(_) => Exit::Usage,
-            Self::Login(_) | Self::NoConnection { .. } | Self::Broker(_) => Exit::Broker,
-            Self::Refused(refusal) if refusal.code == ErrorCode::ApprovalRequired.as_str() => Exit::Approval,
-            Self::Refused(_) | Self::BadAnswer { .. } => Exit::Failed,
+            Self::Login(_) | Self::NoConnection { .. } | Self::CutOff { .. } | Self::Broker(_) => {
+                Exit::Broker
+            }
+            Self::Refused(refusal) if approval::is_needed(refusal) => Exit::Approval,
+            Self::NotApproved => Exit::Approval,
+            Self::Refused(_) | Self::NotAllowed { .. } | Self::BadAnswer { .. } | Self::Unproven(_) => {
+                Exit::Failed
+            }
             Self::NobodyListens { .. } | Self::PluginDeaf { .. } | Self::NoAnswer { .. } => Exit::Silence,
             Self::Interrupted { .. } => Exit::Interrupted,
             // `bigskies … | head` is no failure.
@@ -152,9 +186,12 @@ impl Failure {
         match self {
             Self::Usage(_) => "usage",
             Self::Login(_) => "no_login",
-            Self::NoConnection { .. } => "no_connection",
+            Self::NoConnection { .. } | Self::CutOff { .. } => "no_connection",
             Self::Broker(_) => "broker_refused",
+            Self::NotAllowed { .. } => ErrorCode::Forbidden.as_str(),
             Self::Refused(refusal) => &refusal.code,
+            Self::NotApproved => "not_approved",
+            Self::Unproven(_) => "acl_unproven",
             Self::BadAnswer { .. } => "bad_answer",
             Self::NobodyListens { .. } | Self::PluginDeaf { .. } => "nobody_listens",
             Self::NoAnswer { .. } => "no_answer",
@@ -170,6 +207,7 @@ impl Failure {
             Self::NoAnswer { correlation_id, .. } => {
                 (self.to_string(), json!({ "correlation_id": correlation_id }))
             }
+            Self::NotAllowed { roles, .. } => (self.to_string(), json!({ "roles": roles })),
             _ => (self.to_string(), Value::Null),
         };
         json!({ "error": { "code": self.code(), "message": message, "details": details } })
@@ -180,7 +218,7 @@ impl Failure {
         let mut text = format!("{} {}", ink(Ink::Bad, "error:"), clean(&self.to_string()));
         if let Self::Refused(refusal) = self {
             text.push_str(&ink(Ink::Faint, &format!(" ({})", clean(&refusal.code))));
-            text.push_str(&details::render(&refusal.details));
+            text.push_str(&details::render(refusal));
         }
         for line in self.advice() {
             text.push_str(&format!("\n{} {line}", ink(Ink::Faint, "  next:")));
@@ -195,7 +233,8 @@ impl Failure {
                 "go to the folder in which `make up` was run, or set MQTT_HOST, MQTT_USERNAME and MQTT_PASSWORD".to_owned(),
             ],
             // They say it themselves.
-            Self::Usage(_) | Self::Login(_) => Vec::new(),
+            Self::Usage(_) | Self::Login(_) | Self::NotApproved | Self::CutOff { .. } => Vec::new(),
+            Self::NoConnection { hint: Some(hint), .. } => vec![clean(hint)],
             Self::NoConnection { origin, reachable: true, .. } => {
                 vec![format!("see whether it is the right login: it is from {}", clean(origin))]
             }
@@ -203,7 +242,12 @@ impl Failure {
                 "see whether the broker is up: `docker compose ps`; --host and --port name another one".to_owned(),
             ],
             Self::Broker(_) => vec!["this login may lack the right: use an operator's login".to_owned()],
+            Self::NotAllowed { roles, .. } => vec![details::roles(roles)],
             Self::Refused(refusal) => details::advice(refusal),
+            Self::Unproven(_) => vec![
+                "until it is put right, trust no plugin: `bigskies events` shows what the message coordinator does about it".to_owned(),
+                "look for \"proof\" in `docker compose logs message-coordinator`".to_owned(),
+            ],
             Self::BadAnswer { .. } => vec![
                 "this program and the coordinator may be of different versions: compare `bigskies --version`".to_owned(),
             ],

@@ -16,8 +16,12 @@ use crate::args::Common;
 const FILE: &str = ".bigskies/operator.env";
 /// Before the operator's name in a login.
 const PREFIX: &str = "operator.";
-/// More than a login file or a password can reasonably have, in bytes.
+/// More than a login file, a password or certificates can reasonably have, in bytes.
 const LARGEST_FILE: u64 = 64 * 1024;
+/// The usual port of brokers.
+const PLAIN: u16 = 1883;
+/// Their usual port for encrypted connections.
+pub(crate) const ENCRYPTED: u16 = 8883;
 
 /// Everything that a connection needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +40,17 @@ pub(crate) struct Login {
     pub(crate) origin: String,
     /// The login file when others can read it.
     pub(crate) exposed: Option<PathBuf>,
+    /// By what the broker is trusted, when the connection is encrypted.
+    pub(crate) tls: Option<Trust>,
+}
+
+/// The certificates by one of which the broker's must be signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Trust {
+    /// Where they are from.
+    pub(crate) path: PathBuf,
+    /// They themselves (PEM).
+    pub(crate) pem: Vec<u8>,
 }
 
 /// Why there is no login to use.
@@ -143,9 +158,17 @@ impl Login {
                 .or_else(|| values.remove(name).filter(|v| !v.is_empty()).map(|v| (v, file_name())))
         };
         let host = options.host.clone().or_else(|| value("MQTT_HOST").map(|(host, _)| host));
+        let tls = match (&options.tls_ca, environment("MQTT_TLS_CA")) {
+            (Some(path), _) => Some(path.clone()),
+            (None, Some(path)) => Some(PathBuf::from(path)),
+            // What a file says is seen from where the file is.
+            (None, None) => value("MQTT_TLS_CA").map(|(path, file)| beside(Path::new(&file), &path)),
+        };
+        let tls = tls.map(trust).transpose()?;
+        let usual = if tls.is_some() { ENCRYPTED } else { PLAIN };
         let port = match (options.port, value("MQTT_PORT")) {
             (Some(port), _) => port,
-            (None, None) => 1883,
+            (None, None) => usual,
             (None, Some((text, origin))) => match text.trim().parse() {
                 Ok(port) if port > 0 => port,
                 _ => return Err(LoginError::Port { origin }),
@@ -181,8 +204,20 @@ impl Login {
             password: Password::new(password),
             origin,
             exposed: file.filter(|path| needed && is_exposed(path)),
+            tls,
         })
     }
+}
+
+/// `path` as it is meant in `file`.
+fn beside(file: &Path, path: &str) -> PathBuf {
+    file.parent().unwrap_or(Path::new("")).join(path)
+}
+
+/// The certificates in a file. Whether they are any is found out when they are used.
+fn trust(path: PathBuf) -> Result<Trust, LoginError> {
+    let pem = read("the CA certificates", &path)?.into_bytes();
+    Ok(Trust { path, pem })
 }
 
 /// The nearest login file, in `folder` or one above it.

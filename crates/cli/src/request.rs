@@ -29,8 +29,15 @@ const PATIENT: Duration = Duration::from_millis(300);
 /// How long an operation is waited for when nobody says: longer than it can reasonably take.
 pub(crate) fn patience(operation: Operation) -> Duration {
     let minutes = match operation {
-        Operation::Install | Operation::Start | Operation::Restart => 10,
+        Operation::Install
+        | Operation::Start
+        | Operation::Restart
+        | Operation::Approve
+        | Operation::RevokeGrant => 10,
         Operation::Stop | Operation::Remove => 5,
+        Operation::Proof => 2,
+        // It is asked of all, and what those say who are there must not wait for one who is not.
+        Operation::Audit => return Duration::from_secs(10),
         _ => return Duration::from_secs(30),
     };
     Duration::from_secs(minutes * 60)
@@ -44,6 +51,8 @@ pub(crate) struct Request {
     topic: RequestTopic,
     envelope: Envelope,
     validity: Duration,
+    /// Whether it ends the very connection on which it is asked for.
+    cuts_off: bool,
 }
 
 /// What a message means to somebody who waits for an answer.
@@ -74,6 +83,17 @@ impl Request {
         payload: &impl Serialize,
         timeout: Duration,
     ) -> Result<Self, Failure> {
+        Self::to(operation.coordinator(), operator, operation, payload, timeout)
+    }
+
+    /// The same of one that every coordinator does for itself.
+    pub(crate) fn to(
+        coordinator: Coordinator,
+        operator: &OperatorName,
+        operation: Operation,
+        payload: &impl Serialize,
+        timeout: Duration,
+    ) -> Result<Self, Failure> {
         let principal = Principal::Operator(operator.clone());
         let payload = serde_json::to_value(payload).map_err(|error| Failure::Usage(error.to_string()))?;
         let validity = timeout.min(LONGEST_VALIDITY);
@@ -81,13 +101,19 @@ impl Request {
         envelope.correlation_id = Some(envelope.id.clone());
         envelope.expires_at = Some(envelope.timestamp.after(validity));
         envelope.traceparent = Some(traceparent());
-        let topic = RequestTopic::new(principal, operation);
+        let topic = RequestTopic::to(coordinator, principal, operation);
         envelope.reply_to = Some(topic.response());
-        Ok(Self { operation, topic, envelope, validity })
+        Ok(Self { operation, topic, envelope, validity, cuts_off: false })
+    }
+
+    /// The same request, which ends the very connection on which it is asked for: when that happens before
+    /// the answer came, the waiting ends with [`Failure::CutOff`].
+    pub(crate) fn cutting_off(self) -> Self {
+        Self { cuts_off: true, ..self }
     }
 
     fn coordinator(&self) -> Coordinator {
-        self.operation.coordinator()
+        self.topic.coordinator
     }
 
     /// Finds the request in the coordinators' logs and events.
@@ -144,10 +170,12 @@ impl Request {
                 let code = text(&error["code"]).ok_or_else(|| unreadable("its error has no code"))?;
                 Err(Failed::Refused(Box::new(Refusal {
                     operation: self.operation,
+                    coordinator: self.coordinator(),
                     message: text(&error["message"]).unwrap_or_else(|| code.clone()),
                     code,
                     details: error["details"].clone(),
                     correlation_id: self.correlation_id().to_owned(),
+                    again: None,
                 })))
             }
             None => Err(unreadable("it does not say whether it was a success")),
@@ -235,7 +263,7 @@ struct Waiter<'a> {
 
 impl Waiter<'_> {
     async fn wait(&mut self, session: &mut Session, view: &mut View<'_>) -> Result<Value, Failure> {
-        if session.publish(self.request.message()).await? == Delivered::Nobody {
+        if self.send(session).await? == Delivered::Nobody {
             return Err(Failure::NobodyListens {
                 coordinator: self.request.coordinator(),
                 operation: self.request.operation,
@@ -264,6 +292,9 @@ impl Waiter<'_> {
                     Heard::Nothing => {}
                 },
                 Incoming::Connected { .. } => again = self.send_again(session).await?,
+                Incoming::Disconnected { reason } if self.request.cuts_off => {
+                    return Err(Failure::CutOff { reason });
+                }
                 Incoming::Disconnected { .. } => again = None,
                 Incoming::Refused { filter, reason } if filter == self.request.topic.response() => {
                     return Err(Failure::Broker(format!(
@@ -281,8 +312,14 @@ impl Waiter<'_> {
         if !self.request.is_valid() {
             return Ok(None);
         }
-        let delivered = session.publish(self.request.message()).await?;
+        let delivered = self.send(session).await?;
         Ok((delivered == Delivered::Nobody).then(|| Instant::now() + AGAIN))
+    }
+
+    async fn send(&self, session: &Session) -> Result<Delivered, Failure> {
+        let operation = self.request.operation;
+        let what = format!("ask for {operation}");
+        session.publish(self.request.message(), &what, |role| operation.is_open_to(role)).await
     }
 
     fn hear(&self, delivery: &Delivery) -> Heard {

@@ -102,6 +102,18 @@ impl Screen {
         let _ = writeln!(io::stderr().lock(), "{}", finish(text, self.error_colour));
     }
 
+    /// A question on stderr, which is answered on the same line.
+    pub(crate) fn ask(&self, question: &str) {
+        let mut error = io::stderr().lock();
+        let _ = write!(error, "{}", finish(question, self.error_colour));
+        let _ = error.flush();
+    }
+
+    /// The same screen, on which nothing passes or moves: for what is done beside something else.
+    pub(crate) fn calm(&self) -> Self {
+        Self { quiet: true, ..self.clone() }
+    }
+
     /// Why the command failed.
     pub(crate) fn fail(&self, failure: &Failure) {
         if self.json {

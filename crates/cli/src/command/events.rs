@@ -99,11 +99,19 @@ fn render(topic: &str, message: Value, zone: &TimeZone) -> String {
 
 fn colour(kind: EventKind) -> Ink {
     match kind {
-        EventKind::Refused => Ink::Bad,
-        EventKind::Drift => Ink::Warn,
+        EventKind::Refused | EventKind::Login | EventKind::Takeover | EventKind::Flood => Ink::Bad,
+        EventKind::Drift | EventKind::Deaf => Ink::Warn,
         EventKind::Progress => Ink::Faint,
         EventKind::Outcome => Ink::Good,
-        EventKind::Phase | EventKind::Health | EventKind::Acl | EventKind::Token => Ink::Strong,
+        EventKind::Phase
+        | EventKind::Health
+        | EventKind::Acl
+        | EventKind::Token
+        | EventKind::Key
+        | EventKind::Grant
+        | EventKind::Account
+        | EventKind::Session
+        | EventKind::Proof => Ink::Strong,
     }
 }
 

@@ -1,6 +1,7 @@
 //! `plugin …`: one file per command.
 
 mod control;
+mod grants;
 mod inspect;
 mod install;
 mod lifecycle;
@@ -27,5 +28,36 @@ pub(super) async fn run(command: Plugin, context: &Context) -> Result<(), Failur
         Plugin::Inspect(args) => inspect::run(args.id, context).await,
         Plugin::Logs(args) => logs::run(args, context).await,
         Plugin::Control(args) => control::run(args, context).await,
+        Plugin::Grants(args) => grants::show(args.id, context).await,
+        Plugin::Approve(args) => grants::approve(args, context).await,
+        Plugin::RevokeGrant(args) => grants::revoke(args, context).await,
+    }
+}
+
+/// `text` as one word of a POSIX shell (XCU 2.2), for command lines that are told to be repeated.
+fn shell_word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-+:/=@%,".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_stays_one_word_whatever_is_in_it() {
+        for (text, word) in [
+            ("sha256:ab", "sha256:ab"),
+            ("", "''"),
+            ("a b", "'a b'"),
+            ("$(reboot)", "'$(reboot)'"),
+            ("it's", "'it'\\''s'"),
+        ] {
+            assert_eq!(shell_word(text), word);
+        }
     }
 }

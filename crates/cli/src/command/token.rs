@@ -1,9 +1,12 @@
-//! `token show`: what a plugin's token says, never the token itself.
+//! `token show`: what a plugin's token says, never the token itself. `token revoke`: makes tokens invalid.
 
-use envelope::payload::token::{Claims, IntrospectRequest, IntrospectResponse};
+use envelope::payload::token::{
+    Claims, IntrospectRequest, IntrospectResponse, RevokeTokenRequest, TokensRevoked,
+};
 use envelope::{Operation, PluginId, Timestamp};
 
 use super::Context;
+use crate::args::RevokeToken;
 use crate::failure::Failure;
 use crate::render::{Fields, Ink, ago, clean, indented, ink};
 
@@ -11,6 +14,26 @@ pub(super) async fn show(plugin_id: PluginId, context: &Context) -> Result<(), F
     let request = IntrospectRequest { plugin_id: Some(plugin_id.clone()), token: None };
     let data = context.ask(Operation::Introspect, &request, "asking the security coordinator").await?;
     context.show(data, |answer| render(&plugin_id, answer, Timestamp::now()))
+}
+
+pub(super) async fn revoke(args: RevokeToken, context: &Context) -> Result<(), Failure> {
+    let request = RevokeTokenRequest { plugin_id: args.plugin, jti: args.jti };
+    let data = context.ask(Operation::RevokeToken, &request, "asking the security coordinator").await?;
+    context.show(data, render_revoked)
+}
+
+fn render_revoked(revoked: &TokensRevoked) -> String {
+    let id = &revoked.plugin_id;
+    let (what, next) = match &revoked.jti {
+        Some(jti) => (format!("token {} of {id}", clean(jti)), format!("{id} gets another token at once")),
+        None => (
+            format!("every token of {id}"),
+            format!("{id} has no token until it is started again: bigskies plugin restart {id}"),
+        ),
+    };
+    let mut fields = Fields::default();
+    fields.maybe("Start", revoked.sid.map(|sid| sid.to_string())).add("Next", next);
+    format!("{what} is {}\n{}", ink(Ink::Bad, "revoked"), indented(&fields.render(), "  "))
 }
 
 fn render(id: &PluginId, answer: &IntrospectResponse, now: Timestamp) -> String {
@@ -94,5 +117,19 @@ focuser has a valid token
         let answer = IntrospectResponse { active: false, claims: None, reason };
         let text = finish(&render(&id(), &answer, Timestamp::now()), false);
         assert_eq!(text, "focuser has no valid token: the plugin does not run");
+    }
+
+    #[test]
+    fn what_was_revoked_is_told_with_what_follows() {
+        let revoked =
+            |jti: Option<&str>| TokensRevoked { plugin_id: id(), sid: None, jti: jti.map(str::to_owned) };
+        let expected = "\
+token j-1 of focuser is revoked
+  Next   focuser gets another token at once";
+        assert_eq!(finish(&render_revoked(&revoked(Some("j-1"))), false), expected);
+        let expected = "\
+every token of focuser is revoked
+  Next   focuser has no token until it is started again: bigskies plugin restart focuser";
+        assert_eq!(finish(&render_revoked(&revoked(None)), false), expected);
     }
 }

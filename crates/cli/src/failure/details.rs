@@ -1,30 +1,32 @@
 //! The particulars of a refused request, as far as people need to see them.
 
-use envelope::ErrorCode;
+use envelope::{ErrorCode, Operation, OperatorRole};
 use serde_json::Value;
 
 use super::Refusal;
-use crate::render::{Ink, Table, clean, clean_lines, indented, ink};
+use crate::approval;
+use crate::render::{Ink, clean, clean_lines, indented, ink};
 
-/// Most entries of a list that are shown; `--json` has them all.
+/// Most faults that are shown; `--json` has them all.
 const MOST: usize = 50;
 
 /// Faults, requested grants and the log tail, each on lines of their own, or nothing.
-pub(super) fn render(details: &Value) -> String {
+pub(super) fn render(refusal: &Refusal) -> String {
+    let details = &refusal.details;
     let mut text = String::new();
-    for (index, fault) in list(details, "faults").iter().take(MOST).enumerate() {
-        text.push_str(&format!("\n{}", indented(&render_fault(index + 1, fault), "  ")));
+    let whole =
+        if refusal.code == ErrorCode::ConfigInvalid.as_str() { "the configuration" } else { "the manifest" };
+    let faults = details["faults"].as_array().map_or(&[][..], Vec::as_slice);
+    for (index, fault) in faults.iter().take(MOST).enumerate() {
+        text.push_str(&format!("\n{}", indented(&render_fault(index + 1, fault, whole), "  ")));
     }
-    push_rest(&mut text, list(details, "faults").len());
-    let grants = list(details, "grants");
+    if faults.len() > MOST {
+        text.push_str(&format!("\n  … and {} more: --json shows all", faults.len() - MOST));
+    }
+    let grants = approval::list(details);
     if !grants.is_empty() {
-        let mut table = Table::new(&["RISK", "WHAT IT ASKS FOR"]);
-        for grant in grants.iter().take(MOST) {
-            table.row(grant_cells(grant));
-        }
-        text.push_str(&format!("\n{}", indented(&table.render(None), "  ")));
+        text.push_str(&format!("\n{}", indented(&grants, "  ")));
     }
-    push_rest(&mut text, grants.len());
     if let Some(tail) = details["log_tail"].as_str().filter(|tail| !tail.trim().is_empty()) {
         let title = ink(Ink::Faint, "the last lines that the plugin wrote:");
         text.push_str(&format!("\n  {title}\n{}", indented(&clean_lines(tail), "    | ")));
@@ -34,41 +36,58 @@ pub(super) fn render(details: &Value) -> String {
 
 /// What to do next, where the sentence alone does not say it.
 pub(super) fn advice(refusal: &Refusal) -> Vec<String> {
-    let is = |code: ErrorCode| refusal.code == code.as_str();
-    if is(ErrorCode::ApprovalRequired) {
-        let digest = ["approve", "digest"].iter().find_map(|key| refusal.details[*key].as_str());
-        digest
-            .map(|digest| {
-                format!("to approve exactly this, repeat the command with --approve {}", clean(digest))
-            })
-            .into_iter()
-            .collect()
-    } else if is(ErrorCode::UnknownPlugin) {
-        vec!["`bigskies plugin list` shows the installed ones".to_owned()]
-    } else if is(ErrorCode::Internal) {
-        let coordinator = refusal.operation.coordinator();
-        let id = &refusal.correlation_id;
-        vec![format!("look for {id} in `docker compose logs {coordinator}-coordinator`")]
-    } else {
-        Vec::new()
+    let Some(code) = ErrorCode::ALL.iter().find(|code| refusal.code == code.as_str()) else {
+        return Vec::new();
+    };
+    let advice = match code {
+        ErrorCode::ApprovalRequired | ErrorCode::ApprovalChanged => {
+            let digest = approval::digest(&refusal.details).map(clean);
+            match (&refusal.again, digest) {
+                (Some(command), _) => format!("to approve exactly this: `{}`", clean(command)),
+                (None, Some(digest)) => {
+                    format!("to approve exactly this, repeat the command with --approve {digest}")
+                }
+                (None, None) => return Vec::new(),
+            }
+        }
+        ErrorCode::UnknownPlugin => "`bigskies plugin list` shows the installed ones".to_owned(),
+        ErrorCode::UnknownOperator => "`bigskies operator list` shows the accounts".to_owned(),
+        ErrorCode::UnknownGrant => "`bigskies plugin grants` shows them as they are named".to_owned(),
+        ErrorCode::NameTaken if refusal.operation == Operation::AddOperator => {
+            "`bigskies operator set` changes an account that is there".to_owned()
+        }
+        ErrorCode::TooManyRequests => "wait a moment, then repeat the command".to_owned(),
+        ErrorCode::Forbidden => {
+            let allowed = OperatorRole::ALL.into_iter().filter(|role| refusal.operation.is_open_to(*role));
+            roles(&allowed.collect::<Vec<_>>())
+        }
+        ErrorCode::Internal => {
+            let (coordinator, id) = (refusal.coordinator, clean(&refusal.correlation_id));
+            format!("look for {id} in `docker compose logs {coordinator}-coordinator`")
+        }
+        _ => return Vec::new(),
+    };
+    vec![advice]
+}
+
+/// Who may do it.
+pub(super) fn roles(roles: &[OperatorRole]) -> String {
+    let names: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();
+    match names.as_slice() {
+        [] => "no operator may do this".to_owned(),
+        [only] => format!("an account with the role {only} may: `bigskies operator list` shows them"),
+        [most @ .., last] => format!(
+            "accounts with the role {} or {last} may: `bigskies operator list` shows them",
+            most.join(", ")
+        ),
     }
 }
 
-fn list<'a>(details: &'a Value, key: &str) -> &'a [Value] {
-    details[key].as_array().map_or(&[], Vec::as_slice)
-}
-
-fn push_rest(text: &mut String, count: usize) {
-    if count > MOST {
-        text.push_str(&format!("\n  … and {} more: --json shows all", count - MOST));
-    }
-}
-
-/// `{pointer, reason, fix}`, or whatever else a coordinator sends.
-fn render_fault(number: usize, fault: &Value) -> String {
+/// `{pointer, reason, fix}`, of `whole` when the pointer is empty, or whatever else a coordinator sends.
+fn render_fault(number: usize, fault: &Value, whole: &str) -> String {
     let part = |key: &str| fault[key].as_str().map(clean).unwrap_or_default();
     let place = match fault["pointer"].as_str() {
-        Some("") => "the manifest".to_owned(),
+        Some("") => whole.to_owned(),
         Some(pointer) => clean(pointer),
         None => return format!("{number}. {}", plain(fault)),
     };
@@ -78,17 +97,6 @@ fn render_fault(number: usize, fault: &Value) -> String {
         text.push_str(&format!("\n{}fix: {fix}", " ".repeat(number.to_string().len() + 2)));
     }
     text
-}
-
-/// Risk and sentence of a requested grant.
-fn grant_cells(grant: &Value) -> [String; 2] {
-    let part = |keys: &[&str]| keys.iter().find_map(|key| grant[*key].as_str()).map(clean);
-    let risk = part(&["risk"]).unwrap_or_else(|| match &grant["risk"] {
-        Value::Number(number) => number.to_string(),
-        _ => String::new(),
-    });
-    let sentence = part(&["sentence", "message", "reason"]).unwrap_or_else(|| plain(grant));
-    [risk, sentence]
 }
 
 fn plain(value: &Value) -> String {

@@ -4,10 +4,12 @@ use crate::render::finish;
 fn refusal(code: &str, message: &str, details: Value) -> Failure {
     Failure::Refused(Box::new(Refusal {
         operation: Operation::Install,
+        coordinator: Coordinator::Plugin,
         code: code.to_owned(),
         message: message.to_owned(),
         details,
         correlation_id: "c-1".to_owned(),
+        again: None,
     }))
 }
 
@@ -61,8 +63,9 @@ fn an_approval_lists_the_grants_and_says_how_to_approve_them() {
     let expected = "\
 error: focuser asks for more than its own namespace. (approval_required)
   RISK   WHAT IT ASKS FOR
-  high   publish to mount/control/slew
          {\"kind\":\"port\",\"port\":80}
+  high   publish to mount/control/slew
+  Digest   sha256:ab
   next: to approve exactly this, repeat the command with --approve sha256:ab";
     assert_eq!(shown(&failure), expected);
     assert_eq!(failure.exit(), Exit::Approval);
@@ -94,7 +97,21 @@ fn every_kind_of_failure_has_its_documented_exit_code() {
     let cases = [
         (Failure::Usage(String::new()), 2),
         (Failure::Login(LoginError::Missing { what: "password" }), 3),
-        (Failure::NoConnection { reason: String::new(), origin: String::new(), reachable: false }, 3),
+        (
+            Failure::NoConnection {
+                reason: String::new(),
+                origin: String::new(),
+                reachable: false,
+                hint: None,
+            },
+            3,
+        ),
+        (Failure::CutOff { reason: String::new() }, 3),
+        (Failure::NotAllowed { account: String::new(), what: String::new(), roles: Vec::new() }, 1),
+        (Failure::Unproven(String::new()), 1),
+        (Failure::NotApproved, 5),
+        (refusal("approval_required", "", Value::Null), 5),
+        (refusal("approval_changed", "", Value::Null), 5),
         (Failure::Broker(String::new()), 3),
         (Failure::BadAnswer { coordinator, operation, why: String::new() }, 1),
         (Failure::NobodyListens { coordinator, operation }, 4),
@@ -124,4 +141,40 @@ fn a_silent_coordinator_is_named_with_what_to_look_at() {
     let text = shown(&failure);
     assert!(text.contains("is the plugin coordinator running?"), "{text}");
     assert!(text.contains("`docker compose ps`"), "{text}");
+}
+
+#[test]
+fn what_a_role_does_not_allow_names_the_roles_that_do() {
+    let failure = Failure::NotAllowed {
+        account: "operator.vic".to_owned(),
+        what: "ask for install".to_owned(),
+        roles: vec![OperatorRole::Admin],
+    };
+    let expected = "\
+error: operator.vic may not ask for install: its role does not allow it, or the account was disabled
+  next: an account with the role admin may: `bigskies operator list` shows them";
+    assert_eq!(shown(&failure), expected);
+    assert_eq!(failure.to_json()["error"]["code"], "forbidden");
+    assert_eq!(failure.to_json()["error"]["details"], json!({"roles": ["admin"]}));
+}
+
+#[test]
+fn the_new_refusals_say_where_to_look() {
+    for (code, advice) in [
+        ("unknown_operator", "bigskies operator list"),
+        ("unknown_grant", "bigskies plugin grants"),
+        ("too_many_requests", "wait a moment"),
+        ("forbidden", "with the role admin may"),
+        ("internal", "docker compose logs plugin-coordinator"),
+    ] {
+        let text = shown(&refusal(code, "m", Value::Null));
+        assert!(text.contains(advice), "{code}: {text}");
+    }
+}
+
+#[test]
+fn a_fault_of_a_whole_configuration_is_not_told_as_one_of_the_manifest() {
+    let details = json!({"faults": [{"pointer": "", "reason": "is no object"}]});
+    let text = shown(&refusal("config_invalid", "m", details));
+    assert!(text.contains("1. the configuration  is no object"), "{text}");
 }

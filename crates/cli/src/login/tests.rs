@@ -67,7 +67,7 @@ fn a_broken_file_is_not_in_the_way_of_a_complete_environment() {
     let (_root, deep) = checkout("!!");
     let environment = |name: &str| match name {
         "MQTT_USERNAME" => Some("operator.ada".to_owned()),
-        name => Some(name.to_owned()).filter(|n| n != "MQTT_PORT"),
+        name => Some(name.to_owned()).filter(|n| n != "MQTT_PORT" && n != "MQTT_TLS_CA"),
     };
     assert!(Login::find(&Common::default(), environment, &deep).is_ok());
     let error = Login::find(&Common::default(), no_environment, &deep).expect_err("broken");
@@ -151,4 +151,36 @@ fn what_a_shell_would_do_something_else_with_is_refused() {
     ] {
         assert_eq!(parse_line(line), Err(fault), "{line}");
     }
+}
+
+#[test]
+fn with_certificates_the_connection_is_encrypted_and_goes_to_the_port_for_that() {
+    let (root, deep) = checkout("MQTT_USERNAME=operator.ada\nMQTT_PASSWORD=x\nMQTT_TLS_CA=ca.pem\n");
+    fs::write(root.path().join(".bigskies/ca.pem"), "of the file").expect("a file");
+    let login = Login::find(&Common::default(), no_environment, &deep).expect("a login");
+    let trust = login.tls.expect("encrypted");
+    assert_eq!((login.port, trust.pem.as_slice()), (ENCRYPTED, &b"of the file"[..]));
+    assert_eq!(trust.path, root.path().join(".bigskies/ca.pem"));
+
+    let (by_environment, by_option) = (root.path().join("environment.pem"), root.path().join("option.pem"));
+    fs::write(&by_environment, "of the environment").expect("a file");
+    fs::write(&by_option, "of the option").expect("a file");
+    let environment = |name: &str| match name {
+        "MQTT_TLS_CA" => Some(by_environment.display().to_string()),
+        "MQTT_PORT" => Some("7883".to_owned()),
+        _ => None,
+    };
+    let login = Login::find(&Common::default(), environment, &deep).expect("a login");
+    assert_eq!((login.port, login.tls.map(|tls| tls.path)), (7883, Some(by_environment.clone())));
+    let options = Common { tls_ca: Some(by_option.clone()), ..Common::default() };
+    let login = Login::find(&options, environment, &deep).expect("a login");
+    assert_eq!(login.tls.map(|tls| tls.path), Some(by_option));
+}
+
+#[test]
+fn certificates_that_cannot_be_read_are_told_with_their_file() {
+    let (_root, deep) = checkout("MQTT_USERNAME=operator.ada\nMQTT_PASSWORD=x\nMQTT_TLS_CA=none.pem\n");
+    let error = Login::find(&Common::default(), no_environment, &deep).expect_err("no file");
+    assert!(error.to_string().contains("the CA certificates"), "{error}");
+    assert!(error.to_string().contains("none.pem"), "{error}");
 }

@@ -1,7 +1,12 @@
 //! The program against a real broker and a coordinator that does what the test tells it to.
 #![expect(clippy::panic, reason = "a test fails by panicking, and says why")]
 
+mod accounts;
+mod approving;
 mod asking;
 mod failing;
 mod looking;
 mod stage;
+mod terminal;
+mod tls;
+mod watching;

@@ -1,13 +1,14 @@
 //! A broker with a coordinator that says what the test tells it to, and the program under test.
 
+use std::io::{Seek, Write};
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use bus::{Bus, Config, Delivery, Inbox, Incoming, Outgoing};
+use bus::{Bus, Config, Delivery, Inbox, Incoming, Outgoing, Tls};
 use envelope::operation::Operation;
 use envelope::payload::event::{Event, EventKind};
-use envelope::principal::{Coordinator, Principal};
+use envelope::principal::{Coordinator, OperatorRole, Principal, operator_login};
 use envelope::topic::{self, RequestTopic};
 use envelope::{Envelope, MessageType, OperatorName};
 use serde_json::{Value, json};
@@ -16,9 +17,11 @@ use testkit::{Broker, Identities};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
+use crate::terminal::Terminal;
+
 const PASSWORD: &str = "pass word";
 /// How long anything may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A broker with an operator's login, and the folder in which it was left.
 pub struct Stage {
@@ -28,25 +31,48 @@ pub struct Stage {
 
 impl Stage {
     pub async fn new() -> Self {
-        let operator = Principal::Operator(name());
-        let watched: Vec<String> = Coordinator::ALL
-            .iter()
-            .flat_map(|c| [topic::coordinator::events(*c), topic::coordinator::health_all(*c)])
-            .chain([topic::coordinator::states(), topic::operator::responses(&name())])
-            .collect();
-        let watched: Vec<&str> = watched.iter().map(String::as_str).collect();
-        let requests = topic::operator::requests(&name());
-        let control = topic::plugin::all_control();
-        let identities = Identities::new()
-            .admin("coordinator", PASSWORD)
-            .login("operator.ada", PASSWORD, &[&requests, &control], &watched)
-            .build();
-        let broker = Broker::with_identities(identities).await;
-        let folder = tempfile::tempdir().expect("a folder");
-        let stage = Self { broker, folder };
-        assert_eq!(operator.to_string(), "operator:ada");
+        let broker = Broker::with_identities(Self::identities()).await;
+        Self::with(broker)
+    }
+
+    /// The same with an encrypted listener, and its certificate beside the login as `ca.pem`.
+    pub async fn encrypted() -> Self {
+        let stage = Self::with(Broker::with_identities(Self::identities()).tls().await);
+        stage.file(".bigskies/ca.pem", stage.broker.ca_pem().expect("it is encrypted"));
+        stage
+    }
+
+    fn with(broker: Broker) -> Self {
+        let stage = Self { broker, folder: tempfile::tempdir().expect("a folder") };
         stage.write_login(PASSWORD);
         stage
+    }
+
+    /// `ada` may ask for everything; the role of `vic` allows to look alone.
+    fn identities() -> Value {
+        let watched = |name: &OperatorName| -> Vec<String> {
+            Coordinator::ALL
+                .iter()
+                .flat_map(|c| [topic::coordinator::events(*c), topic::coordinator::health_all(*c)])
+                .chain([topic::coordinator::states(), topic::operator::responses(name)])
+                .collect()
+        };
+        let (ada, vic) = (name(), OperatorName::parse("vic").expect("a name"));
+        assert_eq!(Principal::Operator(ada.clone()).to_string(), "operator:ada");
+        let everything = vec![topic::operator::requests(&ada), topic::plugin::all_control()];
+        let looking = Operation::ALL
+            .iter()
+            .filter(|operation| operation.is_open_to(OperatorRole::Viewer))
+            .map(|operation| RequestTopic::new(Principal::Operator(vic.clone()), *operation).to_string())
+            .collect::<Vec<_>>();
+        let mut identities = Identities::new().admin("coordinator", PASSWORD);
+        for (account, publish) in [(ada, everything), (vic, looking)] {
+            let watched = watched(&account);
+            let publish: Vec<&str> = publish.iter().map(String::as_str).collect();
+            let watched: Vec<&str> = watched.iter().map(String::as_str).collect();
+            identities = identities.login(&operator_login(&account), PASSWORD, &publish, &watched);
+        }
+        identities.build()
     }
 
     /// Leaves the login where the program looks for it.
@@ -65,6 +91,15 @@ impl Stage {
         }
     }
 
+    /// Gives a login another password, upon which the broker ends its connections.
+    pub async fn change_password(&self, login: &str, password: &str) {
+        let administrator = self.client().await;
+        let command =
+            json!({"commands": [{"command": "setClientPassword", "username": login, "password": password}]});
+        let message = Outgoing::new(topic::broker::control(), command.to_string());
+        administrator.publish(message).await;
+    }
+
     /// A file in the folder that the program runs in.
     pub fn file(&self, name: &str, content: &str) -> PathBuf {
         let path = self.folder.path().join(name);
@@ -74,19 +109,33 @@ impl Stage {
 
     /// Starts the program.
     pub fn spawn(&self, args: &[&str]) -> Child {
-        Command::new(env!("CARGO_BIN_EXE_bigskies"))
-            .args(args)
-            .current_dir(self.folder.path())
-            .env_remove("MQTT_HOST")
-            .env_remove("MQTT_PORT")
-            .env_remove("MQTT_USERNAME")
-            .env_remove("MQTT_PASSWORD")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("the program starts")
+        self.command(args).stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the program starts")
+    }
+
+    /// Starts the program with something to read.
+    pub fn spawn_with(&self, args: &[&str], input: &str) -> Child {
+        let mut file = tempfile::tempfile().expect("a file");
+        file.write_all(input.as_bytes()).and_then(|()| file.rewind()).expect("our own file");
+        self.command(args).stdin(file).stderr(Stdio::piped()).spawn().expect("the program starts")
+    }
+
+    /// Starts the program where somebody sits at a terminal; what is asked and told there is not in
+    /// [`Ended::err`].
+    pub fn spawn_at_terminal(&self, args: &[&str]) -> (Child, Terminal) {
+        let (terminal, user) = Terminal::open();
+        let error = user.try_clone().expect("another handle");
+        let mut command = self.command(args);
+        let child = command.env("NO_COLOR", "1").stdin(user).stderr(error).spawn();
+        (child.expect("the program starts"), terminal)
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bigskies"));
+        command.args(args).current_dir(self.folder.path()).stdout(Stdio::piped()).kill_on_drop(true);
+        for name in ["MQTT_HOST", "MQTT_PORT", "MQTT_USERNAME", "MQTT_PASSWORD", "MQTT_TLS_CA"] {
+            command.env_remove(name);
+        }
+        command
     }
 
     /// Runs the program to its end.
@@ -104,7 +153,8 @@ impl Stage {
     /// A client that may do everything.
     pub async fn client(&self) -> Fake {
         let id = format!("fake-{}", uuid::Uuid::new_v4().simple());
-        let config = Config::new("127.0.0.1", self.broker.port(), id).login("coordinator", PASSWORD);
+        let mut config = Config::new("127.0.0.1", self.broker.port(), id).login("coordinator", PASSWORD);
+        config.tls = self.broker.ca_pem().map(|pem| Tls { ca_pem: pem.as_bytes().to_vec() });
         let (bus, inbox) = Bus::connect(config);
         Fake { bus, inbox }
     }

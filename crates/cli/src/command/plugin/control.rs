@@ -3,7 +3,7 @@
 
 use bus::{Delivered, Outgoing};
 use envelope::payload::lifecycle::PluginRequest;
-use envelope::{Envelope, MessageType, Operation, PluginId, Principal, topic};
+use envelope::{Envelope, MessageType, Operation, OperatorRole, PluginId, Principal, topic};
 use serde_json::{Value, json};
 
 use super::Context;
@@ -28,7 +28,7 @@ async fn send(args: &Control, context: &Context, session: &mut Session) -> Resul
     let payload = payload(args, session);
     let mut topics = vec![topic::plugin::control_command(&args.id, &args.command)];
     let message = |topic: &str| Outgoing::new(topic, payload.clone()).content_type("application/json");
-    if session.publish(message(&topics[0])).await? != Delivered::Nobody {
+    if publish(session, message(&topics[0])).await? != Delivered::Nobody {
         return Ok(topics.remove(0));
     }
     // A plugin may listen under its alias instead, and only the plugin coordinator knows that.
@@ -37,11 +37,16 @@ async fn send(args: &Control, context: &Context, session: &mut Session) -> Resul
         context.ask_on(session, Operation::Inspect, &request, "asking the plugin coordinator").await?;
     if let Some(alias) = alias(&args.id, &inspection) {
         topics.push(topic::plugin::control_command(&alias, &args.command));
-        if session.publish(message(&topics[1])).await? != Delivered::Nobody {
+        if publish(session, message(&topics[1])).await? != Delivered::Nobody {
             return Ok(topics.remove(1));
         }
     }
     Err(Failure::PluginDeaf { topics })
+}
+
+async fn publish(session: &Session, message: Outgoing) -> Result<Delivered, Failure> {
+    let controls = |role: OperatorRole| role.verbs().contains(&"control");
+    session.publish(message, "tell plugins what to do", controls).await
 }
 
 fn payload(args: &Control, session: &Session) -> Vec<u8> {

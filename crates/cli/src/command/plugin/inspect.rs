@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use envelope::payload::grant::SecurityRating;
 use envelope::payload::lifecycle::{ContainerSummary, ExitRecord, Inspection, PluginRequest};
 use envelope::{Operation, PluginId, Timestamp};
 
-use super::Context;
 use super::install::source_in_words;
+use super::{Context, grants};
+use crate::approval::rating_in_words;
 use crate::failure::Failure;
 use crate::render::{Fields, Ink, ago, clean, clean_lines, indented, ink, phase, plugin_health};
 
@@ -38,6 +40,7 @@ fn render(inspection: &Inspection, now: Timestamp) -> String {
         .add("Manifest", source_in_words(inspection.manifest_source))
         .add("Installed", when(inspection.installed_at))
         .add("Generation", format!("{} of {}", state.generation.0, inspection.uid))
+        .add("Rating", rating(&inspection.rating))
         .add("Node", clean(&state.node))
         .maybe("Container", inspection.container.as_ref().map(container))
         .add("Names", inspection.dns_names.iter().map(|name| clean(name)).collect::<Vec<_>>().join(", "))
@@ -46,7 +49,19 @@ fn render(inspection: &Inspection, now: Timestamp) -> String {
         .maybe("Last exit", inspection.last_exit.as_ref().map(|exit| last_exit(exit, now)))
         .add("Warnings", inspection.warnings.iter().map(|w| clean(w)).collect::<Vec<_>>().join("\n"));
     let title = format!("{}  {} {}", state.plugin_id, clean(&state.name), clean(&state.version));
-    format!("{}\n{}", ink(Ink::Strong, &title), indented(&fields.render(), "  "))
+    let mut text = format!("{}\n{}", ink(Ink::Strong, &title), indented(&fields.render(), "  "));
+    if !inspection.grants.is_empty() {
+        let title = ink(Ink::Strong, "What it may do beyond its own topics");
+        let grants = grants::table(&inspection.grants, now).render(None);
+        text.push_str(&format!("\n\n{title}\n{}", indented(&grants, "  ")));
+    }
+    text
+}
+
+fn rating(rating: &SecurityRating) -> String {
+    let mut lines = vec![rating_in_words(u64::from(rating.score))];
+    lines.extend(rating.reasons.iter().map(|reason| clean(reason)));
+    lines.join("\n")
 }
 
 fn container(container: &ContainerSummary) -> String {
@@ -105,6 +120,11 @@ mod tests {
                 log_tail: "one\ntwo\n".to_owned(),
             }),
             warnings: Vec::new(),
+            rating: SecurityRating { score: 5, reasons: vec!["It has a way out to the internet.".to_owned()] },
+            grants: vec![serde_json::from_value(serde_json::json!({
+                "key": "port:0.0.0.0:8080/tcp", "sentence": "be reached from other machines on 8080/tcp", "risk": "medium",
+                "grant": {}, "state": "approved", "by": "operator:ann", "at": since,
+            })).expect("a grant")],
         };
         let expected = "\
 focuser  Focuser Control 1.0.0
@@ -117,13 +137,19 @@ focuser  Focuser Control 1.0.0
   Manifest     from /plugin.json in the image
   Installed    2 min ago  (2026-01-16T00:00:00.000Z)
   Generation   1 of 01890000-0000-7000-8000-000000000000
+  Rating       5 of 6
+               It has a way out to the internet.
   Node         local
   Container    bigskies-plugin-focuser (0123456789ab)
   Names        focuser, myfocuser
   Ports        127.0.0.1:8080 -> 80/tcp
   Last exit    code 137, ended for its use of memory, 2 min ago
                | one
-               | two";
+               | two
+
+What it may do beyond its own topics
+  RISK     STATE      WHO            WHEN        GRANT                   WHAT IT MEANS
+  medium   approved   operator:ann   2 min ago   port:0.0.0.0:8080/tcp   be reached from other machines on 8080/tcp";
         let now = since.after(std::time::Duration::from_secs(150));
         assert_eq!(finish(&render(&inspection, now), false), expected);
     }

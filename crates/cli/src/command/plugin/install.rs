@@ -9,9 +9,13 @@ use envelope::{Operation, PluginId};
 use serde_json::Value;
 
 use super::Context;
+use crate::approval;
 use crate::args::Install;
 use crate::failure::Failure;
+use crate::prompt::Terminal;
 use crate::render::{Fields, Ink, clean, indented, ink};
+
+const QUESTION: &str = "Approve and install?";
 
 pub(super) async fn run(args: Install, context: &Context) -> Result<(), Failure> {
     let manifest = args.manifest.as_deref().map(|path| read("the manifest", path)).transpose()?;
@@ -21,10 +25,38 @@ pub(super) async fn run(args: Install, context: &Context) -> Result<(), Failure>
         None => id_of(manifest.as_ref())?,
     };
     let waiting = format!("install {plugin_id}");
-    let request =
+    let mut request =
         InstallRequest { plugin_id, source: Some(args.source), config, manifest, approve: args.approve };
-    let data = context.ask(Operation::Install, &request, &waiting).await?;
-    context.show(data, render)
+    loop {
+        match context.ask(Operation::Install, &request, &waiting).await {
+            Ok(data) => return context.show(data, render),
+            // When it asks for something else after it was approved, that is shown and asked about too.
+            Err(Failure::Refused(refusal)) if approval::is_needed(&refusal) => {
+                let mut asked = Terminal::new(&context.screen);
+                let command = |digest: &str| again(std::env::args(), digest);
+                let digest = approval::decide(refusal, asked.as_mut(), QUESTION, command).await?;
+                request.approve = Some(digest);
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+}
+
+/// The command line that was typed, with the approval of `digest`.
+fn again(typed: impl Iterator<Item = String>, digest: &str) -> String {
+    let approve = "--approve";
+    let mut words = Vec::new();
+    let mut typed = typed.peekable();
+    while let Some(word) = typed.next_if(|word| word != "--") {
+        if word == approve {
+            typed.next();
+        } else if !word.starts_with("--approve=") {
+            words.push(word);
+        }
+    }
+    words.extend([approve.to_owned(), digest.to_owned()]);
+    words.extend(typed);
+    words.iter().map(|word| super::shell_word(word)).collect::<Vec<_>>().join(" ")
 }
 
 /// Reads a JSON file that goes into the request.
@@ -125,5 +157,24 @@ focuser installed: Focuser Control 1.0.0
   Warnings   /discovery: unknown key
   Next       bigskies plugin start focuser";
         assert_eq!(finish(&render(&installed), false), expected);
+    }
+
+    #[test]
+    fn the_command_to_repeat_is_the_one_that_was_typed() {
+        let typed = |line: &str| line.split('|').map(str::to_owned).collect::<Vec<_>>().into_iter();
+        for (line, repeated) in [
+            (
+                "bigskies|plugin|install|r/i:1|--id|focuser",
+                "bigskies plugin install r/i:1 --id focuser --approve d",
+            ),
+            ("bigskies|plugin|install|--approve|old|r/i:1", "bigskies plugin install r/i:1 --approve d"),
+            ("bigskies|plugin|install|--approve=old|r/i:1", "bigskies plugin install r/i:1 --approve d"),
+            (
+                "bigskies|plugin|install|--config|my file|--|r/i:1",
+                "bigskies plugin install --config 'my file' --approve d -- r/i:1",
+            ),
+        ] {
+            assert_eq!(again(typed(line), "d"), repeated);
+        }
     }
 }

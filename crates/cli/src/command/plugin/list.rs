@@ -5,6 +5,7 @@ use envelope::payload::state::{Phase, PluginState};
 use envelope::{Operation, Timestamp};
 
 use super::Context;
+use crate::approval::rating_in_short;
 use crate::failure::Failure;
 use crate::render::{Table, ago, clean, phase, plugin_health, shorten};
 
@@ -23,7 +24,8 @@ pub(super) async fn run(context: &Context) -> Result<(), Failure> {
 
 /// The table that `plugin list` and `status` share.
 pub(in super::super) fn states_table(states: &[PluginState], now: Timestamp, width: Option<usize>) -> String {
-    let mut table = Table::new(&["PLUGIN", "NAME", "VERSION", "PHASE", "HEALTH", "SINCE", "REASON"]);
+    let mut table =
+        Table::new(&["PLUGIN", "NAME", "VERSION", "PHASE", "HEALTH", "RATING", "SINCE", "REASON"]);
     for state in states {
         let name = shorten(&clean(&state.name), NAME);
         table.row([
@@ -32,6 +34,7 @@ pub(in super::super) fn states_table(states: &[PluginState], now: Timestamp, wid
             shorten(&clean(&state.version), NAME),
             phase(state.phase),
             plugin_health(state.health),
+            rating_in_short(state.rating),
             ago(state.since, now),
             reason(state),
         ]);
@@ -70,6 +73,7 @@ pub(super) mod tests {
             digest: "sha256:ab".to_owned(),
             node: "local".to_owned(),
             generation: Generation(1),
+            rating: 6,
             since: Timestamp::from_seconds(1_768_521_600),
             cause: "start by operator:ada".to_owned(),
             correlation_id: "i".to_owned(),
@@ -83,6 +87,7 @@ pub(super) mod tests {
         starting.name = "Mount\n\u{1b}[31m".to_owned();
         starting.phase = Phase::Starting;
         starting.health = PluginHealth::Unknown;
+        starting.rating = 2;
         starting.operation = Some(RunningOperation {
             id: OperationId::new(),
             operation: Operation::Start,
@@ -91,12 +96,14 @@ pub(super) mod tests {
         });
         let mut unwell = state("dome");
         unwell.health = PluginHealth::Degraded;
+        // Of a coordinator that does not tell it yet.
+        unwell.rating = 0;
         unwell.health_message = Some("no rain sensor".to_owned());
         let expected = "\
-PLUGIN    NAME              VERSION   PHASE      HEALTH     SINCE     REASON
-focuser   Focuser Control   1.0.0     running    healthy    3 h ago
-mount     Mount\\n\\x1b[31m   1.0.0     starting   unknown    3 h ago   start: wait for health
-dome      Focuser Control   1.0.0     running    degraded   3 h ago   no rain sensor";
+PLUGIN    NAME              VERSION   PHASE      HEALTH     RATING   SINCE     REASON
+focuser   Focuser Control   1.0.0     running    healthy    6/6      3 h ago
+mount     Mount\\n\\x1b[31m   1.0.0     starting   unknown    2/6      3 h ago   start: wait for health
+dome      Focuser Control   1.0.0     running    degraded            3 h ago   no rain sensor";
         let now = Timestamp::from_seconds(1_768_521_600 + 3 * 3600);
         let table = states_table(&[state("focuser"), starting, unwell], now, None);
         assert_eq!(finish(&table, false), expected);

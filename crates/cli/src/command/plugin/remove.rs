@@ -1,19 +1,19 @@
 //! `plugin remove`: uninstalls a plugin, and deletes its data only when told to.
 
-use std::io::{self, BufRead};
-
 use envelope::payload::lifecycle::{RemoveRequest, Removed};
 use envelope::{Operation, PluginId};
 
 use super::Context;
 use crate::args::Remove;
 use crate::failure::Failure;
+use crate::prompt::{Ask, Terminal};
 use crate::render::{clean, indented};
 
 pub(super) async fn run(args: Remove, context: &Context) -> Result<(), Failure> {
     let Remove { id, volumes, yes } = args;
     if volumes && !yes {
-        confirm(&id, context)?;
+        let mut asked = Terminal::new(&context.screen);
+        confirm(&id, asked.as_mut()).await?;
     }
     let waiting = format!("remove {id}");
     let request = RemoveRequest { plugin_id: id, remove_volumes: volumes };
@@ -22,16 +22,14 @@ pub(super) async fn run(args: Remove, context: &Context) -> Result<(), Failure> 
 }
 
 /// Asks before data is deleted; where nobody can be asked, `--yes` must say so.
-fn confirm(id: &PluginId, context: &Context) -> Result<(), Failure> {
-    if !context.screen.can_ask() {
+async fn confirm(id: &PluginId, asked: Option<&mut impl Ask>) -> Result<(), Failure> {
+    let Some(asked) = asked else {
         return Err(Failure::Usage(format!(
             "remove --volumes deletes the data of {id} for good, and there is nobody to ask: add --yes"
         )));
-    }
-    context.screen.tell(&format!("This deletes {id} and its data for good. Type its id to go on:"));
-    let mut typed = String::new();
-    io::stdin().lock().read_line(&mut typed)?;
-    if typed.trim() == id.as_str() {
+    };
+    let question = format!("This deletes {id} and its data for good. Type its id to go on: ");
+    if asked.line(&question, false).await?.trim() == id.as_str() {
         Ok(())
     } else {
         Err(Failure::Usage(format!("{id} was not removed: the id was not typed")))
@@ -55,6 +53,17 @@ fn render(removed: &Removed) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::prompt::tests::Script;
+
+    #[tokio::test]
+    async fn data_is_deleted_only_when_the_id_is_typed() {
+        let id = PluginId::parse("focuser").expect("an id");
+        for (typed, sure) in [("focuser", true), (" focuser ", true), ("y", false), ("", false)] {
+            let confirmed = confirm(&id, Some(&mut Script::new(&[typed]))).await;
+            assert_eq!(confirmed.is_ok(), sure, "{typed:?}");
+        }
+        assert!(confirm(&id, None::<&mut Script>).await.is_err());
+    }
 
     #[test]
     fn it_says_what_became_of_the_data() {

@@ -13,6 +13,7 @@ fn login() -> Login {
         password: Password::new("secret"),
         origin: String::new(),
         exposed: None,
+        tls: None,
     }
 }
 
