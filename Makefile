@@ -1,7 +1,7 @@
 # Everything that a developer or an operator does with this checkout. `make` alone lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help up down demo test lint fmt images
+.PHONY: help up down demo rotate-secrets test lint advisories fuzz fmt images
 
 help: ## list what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,11 +15,20 @@ down: ## stop the framework and its plugins; PURGE=1 deletes their data too
 demo: ## build, install, watch and remove a sample plugin (after make up)
 	@deploy/demo.sh
 
+rotate-secrets: ## renew every generated secret while the framework runs
+	@deploy/rotate.sh
+
 test: ## run every test on real parts; the last line is the result
 	@deploy/test.sh
 
 lint: ## check formatting, Rust and shell scripts
 	@deploy/lint.sh
+
+advisories: ## ask the advisory database about our dependencies, with cargo-deny where it is installed
+	@deploy/advisories.sh
+
+fuzz: ## give strangers' inputs to everything that reads them (RUNS=1000000 for each target)
+	@deploy/fuzz.sh $(RUNS)
 
 fmt: ## format the Rust code
 	@cargo fmt --all

@@ -12,7 +12,7 @@ set -euo pipefail
 
 COORDINATORS='plugin-coordinator security-coordinator message-coordinator'
 # What the framework runs on; the registry is built for who names it.
-USUAL="$COORDINATORS init cli broker tools"
+USUAL="$COORDINATORS init cli broker tools forwarder"
 ALL="$USUAL registry"
 STAGE=$CACHE/images
 # Files in an image are as old as this, so that the same content makes the same image.
@@ -21,7 +21,7 @@ EPOCH='1970-01-01 00:00:00 UTC'
 # package_of NAME, program_of NAME, user_of NAME: what fills an image and who runs in it. The plugin
 # coordinator is root (without a capability): the engine's socket has another group on each host.
 package_of() { case $1 in init | broker) echo bigskies-init ;; cli) echo bigskies ;; *) echo "$1" ;; esac }
-program_of() { case $1 in init | broker) echo bigskies-init ;; cli) echo bigskies ;; *) echo "$1" ;; esac }
+program_of() { case $1 in init | broker) echo bigskies-init ;; cli) echo bigskies ;; forwarder) echo bigskies-forwarder ;; *) echo "$1" ;; esac }
 user_of() {
   case $1 in
     broker) echo 64100 ;;
@@ -29,6 +29,7 @@ user_of() {
     security-coordinator) echo 64102 ;;
     cli | tools) echo 64103 ;;
     registry) echo 64104 ;;
+    forwarder) echo 65534 ;;
     *) echo 0 ;;
   esac
 }
@@ -56,7 +57,7 @@ stage() {
   esac
   case $name in
     broker) stage_usr "$root" usr/sbin/mosquitto
-      install -D -m 644 "$ROOT/deploy/broker/mosquitto.conf" "$root/etc/mosquitto.conf" ;;
+      install -D -m 644 -t "$root/etc" "$ROOT"/deploy/broker/mosquitto*.conf ;;
     tools) stage_usr "$root" usr/bin/mosquitto_pub usr/bin/mosquitto_sub usr/bin/mosquitto_rr usr/bin/busybox
       local applet
       for applet in sh cat sleep env; do ln -s busybox "$root/usr/bin/$applet"; done ;;

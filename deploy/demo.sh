@@ -6,12 +6,12 @@
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/health.sh"
+. "$(dirname "$0")/operator.sh"
 
 PLUGIN=hello-rust
 SOURCE=$ROOT/plugins/examples/$PLUGIN
 REGISTRY=127.0.0.1:${BIGSKIES_REGISTRY_PORT:-5000}
 IMAGE=$REGISTRY/$PLUGIN:1.0.0
-LOGIN=${BIGSKIES_OPERATOR_DIR:-$ROOT/.bigskies}/operator.env
 STAGE=$CACHE/demo
 
 step=0
@@ -29,25 +29,6 @@ run() {
   done
   printf '\033[2m$%s\033[0m\n' "$line"
   "$@"
-}
-
-# The command line as the operator has it: built here, or in its container where there is no Rust.
-bigskies() {
-  if [ -x "$CACHE/bin/bigskies" ]; then
-    (
-      set -a
-      # shellcheck source=/dev/null  # made by init
-      . "$LOGIN"
-      "$CACHE/bin/bigskies" "$@"
-    )
-  else
-    compose run --rm --no-TTY cli "$@"
-  fi
-}
-
-check_up() {
-  [ -r "$LOGIN" ] || fail "there is no $LOGIN: bring the framework up first, with: make up"
-  all_healthy || fail "not every coordinator is healthy; make up tells which, and why"
 }
 
 start_registry() {

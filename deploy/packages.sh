@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # packages.sh GROUP...: sees to the Debian packages that a group of commands needs.
 #
-# Groups: run (to talk to an engine), engine (to have one), build, test, lint. Quick when everything is there. What is missing is installed as root on Debian; elsewhere
+# Groups: run (to talk to an engine), engine (to have one), build, test, lint, fuzz. Quick when everything is there. What is missing is installed as root on Debian; elsewhere
 # the script says what it needs and fails.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
@@ -10,7 +10,7 @@ set -euo pipefail
 needs() {
   local go=/usr/share/gocode/src
   case $1 in
-    run) printf '%s\n' docker:docker-cli curl:curl ;;
+    run) printf '%s\n' docker:docker-cli curl:curl jq:jq ;;
     engine) printf '%s\n' dockerd:docker.io iptables:iptables ;;
     build) printf '%s\n' cc:gcc make:make /etc/ssl/certs/ca-certificates.crt:ca-certificates ;;
     test) printf '%s\n' mosquitto_pub:mosquitto-clients docker-registry:docker-registry htpasswd:apache2-utils jq:jq go:golang-go \
@@ -18,7 +18,9 @@ needs() {
       "$go/github.com/gorilla/websocket:golang-github-gorilla-websocket-dev" \
       "$go/golang.org/x/sync:golang-golang-x-sync-dev" ;;
     lint) printf '%s\n' shellcheck:shellcheck ;;
-    *) fail "there is no group of packages named '$1'; the groups are run, engine, build, test and lint" ;;
+    # The fuzzer itself is C++.
+    fuzz) printf '%s\n' c++:g++ ;;
+    *) fail "there is no group of packages named '$1'; the groups are run, engine, build, test, lint and fuzz" ;;
   esac
 }
 

@@ -96,6 +96,18 @@ fn load(path: &Path, report: &mut Vec<String>) -> Result<Option<Identities>, Bro
     Ok(found)
 }
 
+/// Writes a configuration that is two others one after the other: the broker takes only one.
+pub fn join_config(one: &Path, other: &Path, whole: &Path) -> Result<(), BrokerError> {
+    let mut content = Vec::new();
+    for part in [one, other] {
+        let missing = || io::Error::new(io::ErrorKind::NotFound, "there is no such file");
+        content.extend(file::read(part)?.ok_or_else(missing).map_err(FileError::at("read", part))?);
+        content.push(b'\n');
+    }
+    file::ensure_file(whole, &content, None, 0o600)?;
+    Ok(())
+}
+
 /// Becomes the broker; returns only when that failed.
 pub fn become_broker(program: &Path, config: &Path) -> Result<Infallible, BrokerError> {
     let source = Command::new(program).arg("-c").arg(config).exec();

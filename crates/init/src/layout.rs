@@ -5,9 +5,6 @@
 
 use std::path::{Path, PathBuf};
 
-use envelope::Coordinator;
-use envelope::principal::{coordinator_login, operator_login};
-
 use crate::file::{self, FileError, Owner};
 
 /// A service, as its volumes see it.
@@ -23,12 +20,20 @@ pub enum Service {
     Plugin,
     /// The containers of the profile `tools`, which act for the operator.
     Operator,
+    /// The certificate authority, which is `init` itself: no container that keeps running sees its key.
+    Authority,
 }
 
 impl Service {
     /// All of them, in the order in which their folders are made.
-    pub const ALL: [Service; 5] =
-        [Service::Broker, Service::Message, Service::Security, Service::Plugin, Service::Operator];
+    pub const ALL: [Service; 6] = [
+        Service::Broker,
+        Service::Message,
+        Service::Security,
+        Service::Plugin,
+        Service::Operator,
+        Service::Authority,
+    ];
 
     /// The user that the service runs as. The plugin coordinator is root without a capability: the
     /// engine's socket belongs to a group whose number differs from host to host.
@@ -37,21 +42,10 @@ impl Service {
             Service::Broker => 64100,
             Service::Message => 64101,
             Service::Security => 64102,
-            Service::Plugin => 0,
+            Service::Plugin | Service::Authority => 0,
             Service::Operator => 64103,
         };
         Owner { uid: id, gid: id }
-    }
-
-    /// The name that its login at the broker has; the broker itself has none.
-    pub fn login(self) -> Option<String> {
-        match self {
-            Service::Broker => None,
-            Service::Message => Some(coordinator_login(Coordinator::Message)),
-            Service::Security => Some(coordinator_login(Coordinator::Security)),
-            Service::Plugin => Some(coordinator_login(Coordinator::Plugin)),
-            Service::Operator => Some(operator_login(&acl::fixed::first_operator())),
-        }
     }
 
     const fn name(self) -> &'static str {
@@ -61,6 +55,7 @@ impl Service {
             Service::Security => "security",
             Service::Plugin => "plugin",
             Service::Operator => "operator",
+            Service::Authority => "authority",
         }
     }
 
@@ -69,9 +64,10 @@ impl Service {
         volumes.join(format!("{}-secrets", self.name()))
     }
 
-    /// Where its data is; the operator's tools keep none.
+    /// Where its data is, if it keeps any.
     pub fn data(self, volumes: &Path) -> Option<PathBuf> {
-        (self != Service::Operator).then(|| volumes.join(format!("{}-data", self.name())))
+        let keeps = !matches!(self, Service::Operator | Service::Authority);
+        keeps.then(|| volumes.join(format!("{}-data", self.name())))
     }
 
     /// Gives the service its folders.

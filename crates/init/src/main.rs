@@ -1,13 +1,21 @@
 //! Creates the secrets of an installation once, and starts the broker with its identities in place.
 
-mod broker;
 mod file;
-mod identities;
 mod layout;
-mod operator;
+
+mod login;
 mod secret;
-mod secrets;
 mod seed;
+mod tls;
+
+mod operator;
+mod secrets;
+
+mod administer;
+mod rotate;
+
+mod broker;
+mod identities;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -29,6 +37,8 @@ struct Arguments {
 enum Command {
     /// Creates every password and key that is not there yet; run again, it changes nothing.
     Secrets(secrets::Arguments),
+    /// Renews every generated secret while the framework runs, in three stages; see deploy/rotate.sh.
+    Rotate(rotate::Arguments),
     /// Prints the id of this installation, which marks its containers, networks and volumes.
     Installation(secrets::VolumesArguments),
     /// Sees to identities that the broker can start with, then becomes the broker.
@@ -49,6 +59,15 @@ struct BrokerArguments {
     /// What to start with when that file cannot be used.
     #[arg(long, default_value = "/secrets/dynamic-security.seed.json")]
     seed: PathBuf,
+    /// Whether to listen for TLS connections too: 1 or 0.
+    #[arg(long, env = "BIGSKIES_TLS", default_value = "0", value_parser = ["0", "1", ""])]
+    tls: String,
+    /// What is added to the configuration then.
+    #[arg(long, default_value = "/etc/mosquitto-tls.conf")]
+    tls_config: PathBuf,
+    /// Where both together are kept.
+    #[arg(long, default_value = "/data/mosquitto.conf")]
+    whole_config: PathBuf,
 }
 
 fn main() -> ExitCode {
@@ -65,6 +84,7 @@ fn main() -> ExitCode {
         Command::Installation(arguments) => {
             secrets::print_installation(&arguments).map_err(anyhow::Error::from)
         }
+        Command::Rotate(arguments) => rotate_secrets(&arguments),
         Command::Broker(arguments) => start_broker(&arguments).map_err(anyhow::Error::from),
     };
     match outcome {
@@ -76,9 +96,32 @@ fn main() -> ExitCode {
     }
 }
 
+fn rotate_secrets(arguments: &rotate::Arguments) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(rotate::run(arguments))?)
+}
+
 fn start_broker(arguments: &BrokerArguments) -> Result<(), broker::BrokerError> {
     for line in broker::ensure_identities(&arguments.identities, &arguments.seed)? {
         eprintln!("bigskies-init: {line}");
     }
-    match broker::become_broker(&arguments.program, &arguments.config)? {}
+    let config = if arguments.tls == "1" {
+        broker::join_config(&arguments.config, &arguments.tls_config, &arguments.whole_config)?;
+        &arguments.whole_config
+    } else {
+        &arguments.config
+    };
+    match broker::become_broker(&arguments.program, config)? {}
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
 }

@@ -33,14 +33,16 @@ pub enum OperatorError {
     },
 }
 
-/// Leaves `operator.env` in the folder, for the user that the checkout belongs to and nobody else.
+/// Leaves `operator.env` in the folder, for the user that the checkout belongs to and nobody else, and
+/// beside it `ca.crt`, which other machines need to connect.
 ///
-/// The file is for `. .bigskies/operator.env` in a shell and for the command line.
+/// `operator.env` is for `. .bigskies/operator.env` in a shell and for the command line.
 pub fn ensure_login_on_host(
     folder: &Path,
     checkout: &Path,
     endpoint: &Endpoint,
     login: &Credentials<'_>,
+    authority: &str,
 ) -> Result<bool, OperatorError> {
     let metadata = fs::metadata(checkout)
         .map_err(|source| OperatorError::Checkout { path: checkout.to_owned(), source })?;
@@ -48,6 +50,7 @@ pub fn ensure_login_on_host(
     file::ensure_folder(folder, owner)?;
     // Logins of image registries are read from here (docker's config.json); the folder starts empty.
     file::ensure_folder(&folder.join("registry"), owner)?;
+    file::ensure_file(&folder.join("ca.crt"), authority.as_bytes(), Some(owner), 0o644)?;
     let content = format!(
         "MQTT_HOST={}\nMQTT_PORT={}\nMQTT_USERNAME={}\nMQTT_PASSWORD={}\n",
         endpoint.host, endpoint.port, login.username, login.password,
@@ -82,7 +85,7 @@ mod tests {
         let checkout = folder.path().join("docker-compose.yml");
         fs::write(&checkout, "").expect("write");
         let place = folder.path().join(".bigskies");
-        let ensure = || ensure_login_on_host(&place, &checkout, &endpoint(), &LOGIN).expect("ensure");
+        let ensure = || ensure_login_on_host(&place, &checkout, &endpoint(), &LOGIN, "PEM").expect("ensure");
         assert!(ensure());
         assert!(!ensure());
         let login = place.join("operator.env");
@@ -97,8 +100,8 @@ mod tests {
     fn without_the_checkout_the_error_says_what_to_mount() {
         let folder = tempfile::tempdir().expect("a folder");
         let missing = folder.path().join("missing");
-        let error =
-            ensure_login_on_host(folder.path(), &missing, &endpoint(), &LOGIN).expect_err("no checkout");
+        let error = ensure_login_on_host(folder.path(), &missing, &endpoint(), &LOGIN, "PEM")
+            .expect_err("no checkout");
         assert!(error.to_string().contains("docker-compose.yml"), "{error}");
     }
 }

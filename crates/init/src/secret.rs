@@ -60,7 +60,7 @@ pub fn ensure_installation(path: &Path, owner: Owner) -> Result<(), SecretError>
 }
 
 /// Long enough not to be guessed, and of letters that nothing has to escape.
-fn is_password(text: &str) -> bool {
+pub fn is_password(text: &str) -> bool {
     (22..=256).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }

@@ -3,13 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use acl::dynsec::Document;
+use acl::fixed;
 use acl::password::NoRandomness;
+use envelope::principal::operator_login;
 
 use crate::file::{self, FileError};
 use crate::layout::Service;
+use crate::login::{self, COORDINATORS, Login};
 use crate::operator::{self, Endpoint, OperatorError};
 use crate::secret::{self, SecretError};
 use crate::seed::{self, Credentials};
+use crate::tls::{self, TlsError};
 
 /// Where the volumes are mounted.
 #[derive(Debug, clap::Args)]
@@ -21,6 +25,7 @@ pub struct VolumesArguments {
 
 /// Where everything is mounted.
 #[derive(Debug, clap::Args)]
+#[group(id = "secrets")]
 pub struct Arguments {
     #[command(flatten)]
     volumes: VolumesArguments,
@@ -36,6 +41,10 @@ pub struct Arguments {
     /// The port there.
     #[arg(long, env = "BIGSKIES_MQTT_PORT", default_value_t = 1883)]
     mqtt_port: u16,
+    /// Names and addresses by which other machines reach the broker, with commas between them; they stand
+    /// in its certificate.
+    #[arg(long, env = "BIGSKIES_TLS_NAMES", default_value = "")]
+    tls_names: String,
 }
 
 /// Why the secrets are not complete.
@@ -56,29 +65,49 @@ pub enum SecretsError {
     /// The operator's login could not be left on the host.
     #[error(transparent)]
     Operator(#[from] OperatorError),
+    /// A certificate could not be made.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+impl Arguments {
+    /// The folder with every service's volumes.
+    pub fn volumes(&self) -> &Path {
+        &self.volumes.volumes
+    }
 }
 
 /// Sees to all of them. Interrupted at any point and run again, it ends in the same state.
 pub fn ensure(arguments: &Arguments) -> Result<(), SecretsError> {
-    let volumes = &arguments.volumes.volumes;
-    let mut passwords = Vec::new();
+    let volumes = arguments.volumes();
     for service in Service::ALL {
         service.ensure_folders(volumes)?;
-        if let Some(login) = service.login() {
-            let path = service.secrets(volumes).join("password");
-            passwords.push((login, secret::ensure_password(&path, service.owner())?));
+    }
+    let mut logins = Vec::new();
+    for (c, service) in COORDINATORS {
+        logins.push(login::ensure(c, service, volumes)?);
+        // While secrets are renewed both logins of a coordinator work.
+        for other in [login::next_path(service, volumes), login::previous_path(service, volumes)] {
+            logins.extend(login::read(&other, c)?);
         }
     }
+    let operator = Login {
+        username: operator_login(&fixed::first_operator()),
+        password: secret::ensure_password(
+            &Service::Operator.secrets(volumes).join("password"),
+            Service::Operator.owner(),
+        )?,
+    };
     // Message encrypts the passwords of running plugins that it keeps, security its signing keys.
     for service in [Service::Message, Service::Security] {
         secret::ensure_key(&service.secrets(volumes).join("key"), service.owner())?;
     }
     secret::ensure_installation(&installation_file(volumes), Service::Plugin.owner())?;
 
-    let credentials: Vec<Credentials<'_>> =
-        passwords.iter().map(|(username, password)| Credentials { username, password }).collect();
+    let credentials: Vec<Credentials<'_>> = logins.iter().chain([&operator]).map(Credentials::of).collect();
     ensure_seed(&Service::Broker.secrets(volumes).join("dynamic-security.seed.json"), &credentials)?;
-    ensure_operator(arguments, &credentials)
+    let authority = tls::ensure(volumes, &tls::names(&arguments.tls_names)?)?;
+    ensure_operator(arguments, &Credentials::of(&operator), &authority)
 }
 
 /// Prints the id of the installation, for scripts that look for what belongs to it.
@@ -105,15 +134,16 @@ fn ensure_seed(path: &Path, credentials: &[Credentials<'_>]) -> Result<(), Secre
     Ok(())
 }
 
-fn ensure_operator(arguments: &Arguments, credentials: &[Credentials<'_>]) -> Result<(), SecretsError> {
-    let name = Service::Operator.login();
-    let Some(login) = credentials.iter().find(|known| Some(known.username) == name.as_deref()) else {
-        return Ok(());
-    };
-    let folder = Service::Operator.secrets(&arguments.volumes.volumes);
+fn ensure_operator(
+    arguments: &Arguments,
+    login: &Credentials<'_>,
+    authority: &str,
+) -> Result<(), SecretsError> {
+    let folder = Service::Operator.secrets(arguments.volumes());
     operator::ensure_client_defaults(&folder, Service::Operator.owner(), login)?;
     let endpoint = Endpoint { host: arguments.mqtt_host.clone(), port: arguments.mqtt_port };
-    if operator::ensure_login_on_host(&arguments.operator, &arguments.checkout, &endpoint, login)? {
+    if operator::ensure_login_on_host(&arguments.operator, &arguments.checkout, &endpoint, login, authority)?
+    {
         println!("the operator's login is in .bigskies/operator.env");
     }
     Ok(())

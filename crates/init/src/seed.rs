@@ -2,9 +2,12 @@
 //!
 //! Which logins there are, and what they may do, is decided in crate `acl`.
 
-use acl::dynsec::{Client, DefaultAccess, Document, HashedPassword};
+use acl::dynsec::{Client, DefaultAccess, Document, HashedPassword, RoleRef};
 use acl::fixed;
 use acl::password::{self, NoRandomness};
+use envelope::principal::coordinator_of_login;
+
+use crate::login::Login;
 
 /// A login of the seed with its password in plain text.
 #[derive(Debug)]
@@ -15,30 +18,40 @@ pub struct Credentials<'a> {
     pub password: &'a str,
 }
 
+impl<'a> Credentials<'a> {
+    /// Those of a login.
+    pub fn of(login: &'a Login) -> Self {
+        Self { username: &login.username, password: &login.password }
+    }
+}
+
 /// Builds the seed. A login whose password did not change keeps its salt, so that the same passwords
 /// and roles make the same bytes.
 pub fn build(credentials: &[Credentials<'_>], previous: Option<&Document>) -> Result<Document, NoRandomness> {
     let mut clients = Vec::new();
-    for login in fixed::logins() {
-        let Some(known) = credentials.iter().find(|known| known.username == login.username) else {
-            // A login that nobody was given the password of would only be a way in.
-            continue;
-        };
+    for known in credentials {
         let hashed = match hashed_before(known, previous) {
             Some(hashed) => hashed.clone(),
             None => password::hash(known.password)?,
         };
         clients.push(Client {
-            username: login.username,
+            username: known.username.to_owned(),
             textname: None,
             clientid: None,
             disabled: false,
-            roles: login.roles,
+            roles: roles_of(known.username),
             groups: Vec::new(),
             password: Some(hashed),
         });
     }
     Ok(Document { default_access: DefaultAccess::DENY, clients, groups: Vec::new(), roles: fixed::roles() })
+}
+
+fn roles_of(username: &str) -> Vec<RoleRef> {
+    match coordinator_of_login(username) {
+        Some(c) => fixed::coordinators_roles(c),
+        None => fixed::operators_login(&fixed::first_operator(), fixed::FIRST_OPERATORS_ROLE).roles,
+    }
 }
 
 fn hashed_before<'a>(known: &Credentials<'_>, previous: Option<&'a Document>) -> Option<&'a HashedPassword> {
@@ -49,25 +62,29 @@ fn hashed_before<'a>(known: &Credentials<'_>, previous: Option<&'a Document>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layout::Service;
 
     fn credentials<'a>(logins: &'a [String], password: &'a str) -> Vec<Credentials<'a>> {
         logins.iter().map(|username| Credentials { username, password }).collect()
     }
 
     fn logins() -> Vec<String> {
-        Service::ALL.into_iter().filter_map(Service::login).collect()
+        fixed::logins().into_iter().map(|login| login.username).collect()
     }
 
     #[test]
     fn every_login_of_the_framework_is_in_the_seed() {
         let logins = logins();
         let seed = build(&credentials(&logins, "p"), None).expect("random bytes");
-        let mut wanted: Vec<String> = fixed::logins().into_iter().map(|login| login.username).collect();
-        let mut present: Vec<String> = seed.clients.into_iter().map(|client| client.username).collect();
-        wanted.sort();
-        present.sort();
+        let wanted: Vec<_> = fixed::logins().into_iter().map(|l| (l.username, l.roles)).collect();
+        let present: Vec<_> = seed.clients.into_iter().map(|c| (c.username, c.roles)).collect();
         assert_eq!(present, wanted);
+    }
+
+    #[test]
+    fn the_other_login_of_a_coordinator_has_the_same_roles() {
+        let logins = ["coordinator.plugin".to_owned(), "coordinator.plugin.2".to_owned()];
+        let seed = build(&credentials(&logins, "p"), None).expect("random bytes");
+        assert_eq!(seed.clients[0].roles, seed.clients[1].roles);
     }
 
     #[test]

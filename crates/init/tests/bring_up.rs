@@ -17,8 +17,14 @@ fn every_secret_is_made_once_for_the_one_user_that_needs_it() {
     let installation = Installation::new();
     installation.run_secrets();
     let first = look_at(&installation.volumes());
-    let owners =
-        [("broker", 64100), ("message", 64101), ("security", 64102), ("plugin", 0), ("operator", 64103)];
+    let owners = [
+        ("broker", 64100),
+        ("message", 64101),
+        ("security", 64102),
+        ("plugin", 0),
+        ("operator", 64103),
+        ("authority", 0),
+    ];
     for (service, uid) in owners {
         let folder = installation.volumes().join(format!("{service}-secrets"));
         let metadata = fs::metadata(&folder).expect("the service's folder");
@@ -62,6 +68,82 @@ async fn the_broker_lets_the_logins_of_the_seed_in_and_nobody_else() {
         assert!(broker.try_login(login, "wrong").await.is_err(), "{login}");
     }
     assert!(broker.try_anonymous().await.is_err());
+}
+
+#[tokio::test]
+async fn other_machines_connect_by_tls_with_the_certificate_that_was_left_for_them() {
+    let installation = Installation::new();
+    installation.run_secrets();
+    let broker = installation.start_broker().await;
+    let (login, password) = ("operator.operator", installation.password("operator"));
+    let authority = installation.authority_certificate();
+    for host in ["localhost", "127.0.0.1"] {
+        assert_eq!(broker.try_tls(host, &authority, login, &password).await, Ok(()), "{host}");
+    }
+    let other = Installation::new();
+    other.run_secrets();
+    let wrong = broker.try_tls("localhost", &other.authority_certificate(), login, &password).await;
+    assert!(wrong.expect_err("another authority").contains("certificate"));
+}
+
+#[tokio::test]
+async fn secrets_are_renewed_by_a_second_login_beside_the_first_and_nobody_is_locked_out_meanwhile() {
+    let installation = Installation::new();
+    installation.run_secrets();
+    let broker = installation.start_broker().await;
+    let files = ["message", "security", "plugin"]
+        .map(|service| (service, installation.volumes().join(format!("{service}-secrets/password"))));
+    let old = files
+        .each_ref()
+        .map(|(service, _)| (format!("coordinator.{service}"), installation.password(service)));
+    let old_operator = installation.password("operator");
+    let old_key = fs::read(installation.volumes().join("message-secrets/key")).expect("the key");
+    assert!(installation.rotate("switch", &broker).expect_err("too early").contains("rotate prepare"));
+
+    // Twice each, as after an interruption.
+    for _ in 0..2 {
+        installation.rotate("prepare", &broker).expect("prepares");
+    }
+    assert!(installation.rotate("finish", &broker).expect_err("too early").contains("rotate switch"));
+    for _ in 0..2 {
+        installation.rotate("switch", &broker).expect("switches");
+    }
+    let new = files.each_ref().map(|(service, path)| {
+        let content = fs::read_to_string(path).expect("the login");
+        let (name, password) = content.trim_end().split_once('\n').expect("two lines");
+        assert_eq!(name, format!("coordinator.{service}.2"));
+        (name.to_owned(), password.to_owned())
+    });
+    for (login, password) in old.iter().chain(&new) {
+        assert_eq!(broker.try_login(login, password).await, Ok(()), "{login} between the stages");
+    }
+    let previous = fs::read(installation.volumes().join("message-secrets/key.previous")).expect("the key");
+    assert_eq!(previous, old_key);
+
+    for _ in 0..2 {
+        installation.rotate("finish", &broker).expect("finishes");
+    }
+    for (login, password) in &old {
+        assert!(broker.try_login(login, password).await.is_err(), "{login} afterwards");
+    }
+    assert!(broker.try_login("operator.operator", &old_operator).await.is_err());
+    // A broker that lost everything knows the new ones too.
+    drop(broker);
+    fs::write(installation.identities(), "").expect("cut");
+    let broker = installation.start_broker().await;
+    for (login, password) in &new {
+        assert_eq!(broker.try_login(login, password).await, Ok(()), "{login} afterwards");
+    }
+    let operator = installation.password("operator");
+    assert_eq!(broker.try_login("operator.operator", &operator).await, Ok(()));
+    assert!(!installation.volumes().join("message-secrets/key.previous").exists());
+
+    // The next time the first names are used again.
+    for stage in ["prepare", "switch", "finish"] {
+        installation.rotate(stage, &broker).expect(stage);
+    }
+    assert_eq!(broker.try_login("coordinator.plugin", &installation.password("plugin")).await, Ok(()));
+    assert!(broker.try_login("coordinator.plugin.2", &new[2].1).await.is_err());
 }
 
 #[tokio::test]

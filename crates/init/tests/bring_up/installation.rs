@@ -3,9 +3,10 @@
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Output};
 use std::time::Duration;
 
+use bus::{Bus, Config, Link, Password, Tls};
 use tempfile::TempDir;
 use testkit::{Client, Refusal, eventually};
 
@@ -54,7 +55,13 @@ impl Installation {
     /// What the service would read from its secrets.
     pub fn password(&self, service: &str) -> String {
         let path = self.volumes().join(format!("{service}-secrets/password"));
-        fs::read_to_string(path).expect("the password")
+        let content = fs::read_to_string(path).expect("the password");
+        content.lines().last().expect("it holds a line").to_owned()
+    }
+
+    /// What is left for clients on other machines.
+    pub fn authority_certificate(&self) -> String {
+        fs::read_to_string(self.folder.path().join(".bigskies/ca.crt")).expect("the certificate")
     }
 
     /// Adds a client to the identities, as the message coordinator would through the broker.
@@ -70,9 +77,23 @@ impl Installation {
 
     /// Runs `secrets` to its end.
     pub fn run_secrets(&self) {
+        let output = self.run(&["secrets"]);
+        assert!(output.status.success(), "{} (is this root?)", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Runs one stage of `rotate` against a running broker; fails with what it says.
+    pub fn rotate(&self, stage: &str, broker: &Broker) -> Result<(), String> {
+        let port = broker.port.to_string();
+        let at = ["--broker-host", "127.0.0.1", "--broker-port", &port];
+        let output = self.run(&[&["rotate", stage], at.as_slice()].concat());
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        if output.status.success() { Ok(()) } else { Err(told) }
+    }
+
+    fn run(&self, command: &[&str]) -> Output {
         let path = |name: &str| self.folder.path().join(name);
-        let output = Command::new(env!("CARGO_BIN_EXE_bigskies-init"))
-            .arg("secrets")
+        Command::new(env!("CARGO_BIN_EXE_bigskies-init"))
+            .args(command)
             .arg("--volumes")
             .arg(path("volumes"))
             .arg("--operator")
@@ -80,15 +101,14 @@ impl Installation {
             .arg("--checkout")
             .arg(path("docker-compose.yml"))
             .output()
-            .expect("the program");
-        assert!(output.status.success(), "{} (is this root?)", String::from_utf8_lossy(&output.stderr));
+            .expect("the program")
     }
 
     /// Starts the broker through its entry point, with the configuration of its image.
     pub async fn start_broker(&self) -> Broker {
         for _ in 0..ATTEMPTS {
-            let port = free_port();
-            let mut broker = Broker { process: self.spawn_broker(port), port };
+            let (port, tls_port) = (free_port(), free_port());
+            let mut broker = Broker { process: self.spawn_broker(port, tls_port), port, tls_port };
             // Another program may have taken the port in between.
             if broker.accepts_connections().await {
                 return broker;
@@ -98,7 +118,7 @@ impl Installation {
         panic!("the broker ended {ATTEMPTS} times instead of starting; its log:\n{log}");
     }
 
-    fn spawn_broker(&self, port: u16) -> Child {
+    fn spawn_broker(&self, port: u16, tls_port: u16) -> Child {
         let config = self.folder.path().join("mosquitto.conf");
         let data = format!("{}/", self.volumes().join("broker-data").display());
         let plugin = self.broker_root.join("dynamic-security.so");
@@ -109,6 +129,12 @@ impl Installation {
             .replace("/usr/lib/mosquitto_dynamic_security.so", &plugin.to_string_lossy())
             .replace("/data/", &data);
         fs::write(&config, here).expect("write");
+        let tls = fs::read_to_string(Path::new(ROOT).join("deploy/broker/mosquitto-tls.conf"))
+            .expect("the configuration");
+        let secrets = format!("{}/", self.volumes().join("broker-secrets").display());
+        let tls_config = self.folder.path().join("mosquitto-tls.conf");
+        let here = tls.replace("listener 8883", &format!("listener {tls_port} 127.0.0.1"));
+        fs::write(&tls_config, here.replace("/secrets/", &secrets)).expect("write");
         Command::new(env!("CARGO_BIN_EXE_bigskies-init"))
             .arg("broker")
             .arg("--program")
@@ -119,6 +145,10 @@ impl Installation {
             .arg(self.identities())
             .arg("--seed")
             .arg(self.volumes().join("broker-secrets/dynamic-security.seed.json"))
+            .args(["--tls", "1", "--tls-config"])
+            .arg(&tls_config)
+            .arg("--whole-config")
+            .arg(self.volumes().join("broker-data/mosquitto.conf"))
             .stderr(File::create(self.log()).expect("a log"))
             .spawn()
             .expect("the program")
@@ -133,12 +163,31 @@ impl Installation {
 pub struct Broker {
     process: Child,
     port: u16,
+    tls_port: u16,
 }
 
 impl Broker {
     /// Logs in and out.
     pub async fn try_login(&self, login: &str, password: &str) -> Result<(), Refusal> {
         Client::at(self.port, "bring-up").login(login, password).connect().await.map(drop)
+    }
+
+    /// Logs in over TLS to `host`, which must be this machine, trusting `ca_pem`. Fails with the reason.
+    pub async fn try_tls(&self, host: &str, ca_pem: &str, login: &str, password: &str) -> Result<(), String> {
+        let mut config =
+            Config::new(host, self.tls_port, "bring-up-tls").login(login, Password::new(password));
+        config.tls = Some(Tls { ca_pem: ca_pem.as_bytes().to_vec() });
+        let (bus, _inbox) = Bus::connect(config);
+        let mut link = bus.link();
+        let settled = |link: &Link| match link {
+            Link::Down { reason } => reason.contains("certificate") || reason.contains("CA"),
+            Link::Up { .. } => true,
+        };
+        let found = tokio::time::timeout(PATIENCE, link.wait_for(settled)).await;
+        match found.expect("it connects, or says why not").expect("the session lives").clone() {
+            Link::Up { .. } => Ok(()),
+            Link::Down { reason } => Err(reason),
+        }
     }
 
     /// Tries to get in without a login.
