@@ -13,14 +13,14 @@ use envelope::payload::login::{
 use envelope::payload::state::{Phase, PluginHealth, PluginState};
 use envelope::payload::token::{
     AUDIENCE, Claims, ISSUER, IntrospectRequest, IntrospectResponse, IssueRequest, IssueResponse,
-    RevokeRequest, Token, TokenMessage, subject,
+    RevokeRequest, SessionRevoked, Token, TokenMessage, subject,
 };
 use envelope::topic::plugin;
 use envelope::{Answer, Generation, InstallUid, Operation, PluginId, StartId, Timestamp};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::schemas::Ended;
+mod security;
 
 const DIGEST: &str = "sha256:0f1c…";
 
@@ -35,7 +35,7 @@ pub fn request(operation: Operation) -> Value {
             manifest: None,
             approve: None,
         }),
-        O::Start | O::Stop | O::Restart | O::Inspect => value(PluginRequest { plugin_id: id() }),
+        O::Start | O::Stop | O::Restart | O::Inspect | O::Grants => value(PluginRequest { plugin_id: id() }),
         O::Remove => value(RemoveRequest { plugin_id: id(), remove_volumes: false }),
         O::List => value(ListRequest {}),
         O::Logs => value(LogsRequest { plugin_id: id(), tail: 20 }),
@@ -59,6 +59,7 @@ pub fn request(operation: Operation) -> Value {
             digest: DIGEST.to_owned(),
         }),
         O::Revoke => value(RevokeRequest { plugin_id: id(), start_id: start() }),
+        other => security::request(other).expect("the two tables hold every operation"),
     }
 }
 
@@ -117,7 +118,8 @@ pub fn answer(operation: Operation) -> Value {
                 refresh_at: time(600),
             },
         }),
-        O::Revoke => value(Ended { start_id: start() }),
+        O::Revoke => value(SessionRevoked { start_id: start() }),
+        other => security::answer(other).expect("the two tables hold every operation"),
     };
     value(Answer::Success(data))
 }
@@ -137,6 +139,7 @@ fn state(phase: Phase, health: PluginHealth, by: Operation) -> PluginState {
         digest: DIGEST.to_owned(),
         node: "local".to_owned(),
         generation: Generation::FIRST,
+        rating: security::rating().score,
         since: time(0),
         cause: format!("operator:operator asked to {by}"),
         correlation_id: "42".to_owned(),
@@ -168,6 +171,8 @@ fn inspection() -> Inspection {
             log_tail: "Shutting down...\n".to_owned(),
         }),
         warnings: Vec::new(),
+        rating: security::rating(),
+        grants: vec![security::granted()],
     }
 }
 

@@ -3,7 +3,7 @@
 use envelope::operation::Callers;
 use envelope::principal::Principal;
 use envelope::topic::RequestTopic;
-use envelope::{Coordinator, ErrorCode, Operation, OperatorName, PluginId};
+use envelope::{Coordinator, ErrorCode, Operation, OperatorName, OperatorRole, PluginId};
 use serde_json::Value;
 
 use crate::examples;
@@ -21,6 +21,14 @@ pub fn blocks() -> [(&'static str, String); 4] {
         ("operations", operations()),
         ("errors", error_table()),
     ]
+}
+
+/// The document about security.
+pub const SECURITY: &str = "docs/security.md";
+
+/// Its generated part, by the name of its mark.
+pub fn rating() -> (&'static str, String) {
+    ("rating", manifest::rating::table())
 }
 
 fn topic_table() -> String {
@@ -62,26 +70,42 @@ fn permission_table() -> String {
         "| operation | coordinator | operators | a plugin needs | other coordinators |\n|---|---|---|---|---|\n",
     );
     for operation in Operation::ALL {
-        let (operators, permission, coordinators) = match operation.callers() {
-            Callers::People { permission } => ("yes", format!("`{permission}`"), "no".to_owned()),
-            Callers::Internal(c) => ("no", "cannot".to_owned(), format!("the {c} coordinator alone")),
+        let cannot = || "cannot".to_owned();
+        let (permission, coordinators) = match operation.callers() {
+            Callers::People { permission } => (format!("`{permission}`"), "no".to_owned()),
+            Callers::Accounts { .. } => (cannot(), "no".to_owned()),
+            Callers::Itself => ("nothing, for itself".to_owned(), "no".to_owned()),
+            Callers::Internal(c) => (cannot(), format!("the {c} coordinator alone")),
         };
+        let name = operation.unique_name();
+        let to = if operation.is_common() { "each".to_owned() } else { operation.coordinator().to_string() };
         let row = format!(
-            "| [`{operation}`](#{operation}) | {} | {operators} | {permission} | {coordinators} |\n",
-            operation.coordinator()
+            "| [`{name}`](#{name}) | {to} | {} | {permission} | {coordinators} |\n",
+            roles(operation)
         );
         table.push_str(&row);
     }
     table
 }
 
+/// Which operators may ask for it, and where.
+fn roles(operation: Operation) -> String {
+    let Some(least) = OperatorRole::ALL.into_iter().find(|role| operation.is_open_to(*role)) else {
+        return "no".to_owned();
+    };
+    let and_up = if least == OperatorRole::Admin { "" } else { " and up" };
+    let where_ = if operation.is_raw() { "" } else { ", on their own topics only" };
+    format!("{least}{and_up}{where_}")
+}
+
 fn operations() -> String {
     let meanings = meanings::<Operation>();
     let section = |operation: Operation| {
-        let meaning = meanings.get(operation.as_str()).map(String::as_str).unwrap_or_default();
+        let name = operation.unique_name();
+        let meaning = meanings.get(name).map(String::as_str).unwrap_or_default();
         format!(
-            "### {operation}\n\n{meaning}\n\n{}\n\nRequest ([schema](../schemas/{operation}.request.schema.json)):\n\n{}\n\n\
-             Answer ([schema](../schemas/{operation}.response.schema.json)):\n\n{}\n",
+            "### {name}\n\n{meaning}\n\n{}\n\nRequest ([schema](../schemas/{name}.request.schema.json)):\n\n{}\n\n\
+             Answer ([schema](../schemas/{name}.response.schema.json)):\n\n{}\n",
             places(operation),
             block(&examples::request(operation)),
             block(&examples::answer(operation)),
@@ -98,16 +122,22 @@ fn places(operation: Operation) -> String {
     };
     let (user, id) = (OperatorName::parse("USER"), PluginId::parse("ID"));
     let (user, id) = (user.expect("it is a name"), id.expect("it is an id"));
-    match operation.callers() {
-        Callers::Internal(c) => place(&format!("The {c} coordinator"), Principal::Coordinator(c)),
-        Callers::People { permission } => [
-            place("Anybody with the operator's role", Principal::Unnamed),
-            place("An operator by name", Principal::Operator(user)),
-            place(&format!("A plugin with `{permission}`"), Principal::Plugin(id)),
-        ]
-        .join("\n")
-        .replace("USER", "{user}")
-        .replace("ID", "{id}"),
+    let (user, plugin) = (Principal::Operator(user), Principal::Plugin(id));
+    let places = match operation.callers() {
+        Callers::Internal(c) => vec![place(&format!("The {c} coordinator"), Principal::Coordinator(c))],
+        Callers::People { permission } => vec![
+            place("Operators, without a name", Principal::Unnamed),
+            place("An operator by name", user),
+            place(&format!("A plugin with `{permission}`"), plugin),
+        ],
+        Callers::Accounts { .. } => vec![place("An operator by name", user)],
+        Callers::Itself => vec![place("A plugin about itself, without a token", plugin)],
+    };
+    let text = places.join("\n").replace("USER", "{user}").replace("ID", "{id}");
+    if operation.is_common() {
+        format!("{text}\n\nThe other two coordinators answer under their own names in the same way.")
+    } else {
+        text
     }
 }
 
@@ -164,7 +194,17 @@ fn advice(code: ErrorCode) -> &'static str {
         C::ApprovalChanged => "Read the new list in `details.grants`, and approve its digest instead.",
         C::AlreadyInstalled => "Remove the plugin first; its data is kept unless `remove_volumes` is true.",
         C::NameTaken => {
-            "Remove the plugin that has the name, or choose another id, alias or client id in the manifest."
+            "Remove what has the name, or choose another: of an account, or id, alias or client id in a manifest."
+        }
+        C::UnknownOperator => "Look at `operators`; names are compared byte for byte.",
+        C::LastAdmin => "Make another account an admin first, and see that somebody can log in with it.",
+        C::UnknownGrant => "Look at `grants`: each has its key.",
+        C::ConfigInvalid => {
+            "Correct every fault in `details.faults`; the schema is `config_schema` in the plugin's manifest."
+        }
+        C::TooManyRequests => "Ask less often; what was refused this way was not done.",
+        C::DiskFull => {
+            "Remove plugins or images that are not needed, or give the disk more room; then ask again."
         }
         C::PortTaken => {
             "Stop the container in `details.container`, or publish another port in `docker.ports`."

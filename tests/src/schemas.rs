@@ -6,6 +6,5 @@ mod text;
 
 pub(crate) use document::pretty;
 pub use document::{Document, What};
-pub(crate) use list::Ended;
 pub use list::all;
 pub use text::{meanings, readme};

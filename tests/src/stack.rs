@@ -13,7 +13,7 @@ pub mod operator;
 mod sweep;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -21,6 +21,7 @@ use envelope::{Coordinator, PluginId};
 use tempfile::TempDir;
 use testkit::{Client, ClientOptions, Version, eventually};
 
+use crate::repository::root;
 use crate::stack::command::Run;
 
 /// The version that the framework's images are tagged with.
@@ -47,8 +48,8 @@ pub struct Stack {
     pub installation: String,
     /// Where the broker listens on this machine.
     pub mqtt_port: u16,
-    /// Login and password of the operator.
-    pub operator: (String, String),
+    /// Where the broker listens for encrypted connections, on loopback.
+    pub tls_port: u16,
     environment: BTreeMap<String, String>,
     registry_port: u16,
     login_registry_port: u16,
@@ -78,14 +79,38 @@ impl Stack {
         bring_up::compose(&self.environment, arguments)
     }
 
+    /// A script of `deploy`, for this framework.
+    pub fn script<'a>(&self, name: &str, arguments: impl IntoIterator<Item = &'a str>) -> Run {
+        Run::new(root().join("deploy").join(name), arguments).env(&self.environment)
+    }
+
+    /// The operator's command line, as the images' build leaves it. It finds no login by itself.
+    pub fn command_line<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Run {
+        Run::new(root().join(".cache/bin/bigskies"), arguments).within(self.folder())
+    }
+
+    /// Login and password of the first operator, as they are now.
+    ///
+    /// # Panics
+    /// They are not where `init` leaves them.
+    pub fn operator(&self) -> (String, String) {
+        bring_up::operator_login(&self.operator_folder().join("operator.env"))
+            .unwrap_or_else(|e| panic!("{e:#}"))
+    }
+
+    /// The folder in which `init` leaves what operators need: `operator.env` and `ca.crt`.
+    pub fn operator_folder(&self) -> PathBuf {
+        self.folder.path().join("operator")
+    }
+
     /// The temporary folder of this run.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
     /// The folder in which the plugin coordinator looks for logins of registries.
-    pub fn registry_logins(&self) -> std::path::PathBuf {
-        self.folder.path().join("operator/registry")
+    pub fn registry_logins(&self) -> PathBuf {
+        self.operator_folder().join("registry")
     }
 
     /// The registry without a login, as images on it begin.
@@ -114,7 +139,7 @@ impl Stack {
     /// # Errors
     /// The broker refuses it.
     pub async fn operator_client(&self, version: Version) -> Result<Client> {
-        let (user, password) = &self.operator;
+        let (user, password) = self.operator();
         let connected = self.client(version).login(user, password).connect().await;
         connected.context("the operator cannot connect to the broker")
     }
@@ -124,16 +149,38 @@ impl Stack {
     /// # Errors
     /// The engine cannot be asked.
     pub async fn plugin_container(&self, id: &PluginId) -> Result<Option<serde_json::Value>> {
-        let found = engine::containers(&[
-            format!("label=org.bigskies.installation={}", self.installation),
-            format!("label=org.bigskies.plugin_id={id}"),
-        ])
-        .await?;
+        let found = self.containers_of(id, "plugin").await?;
         anyhow::ensure!(found.len() < 2, "{id} has more than one container: {found:?}");
         match found.first() {
             Some(container) => engine::inspect(container).await,
             None => Ok(None),
         }
+    }
+
+    /// The ids of a plugin's containers with this role: `plugin`, or `forwarder` for what carries its ports.
+    ///
+    /// # Errors
+    /// The engine cannot be asked.
+    pub async fn containers_of(&self, id: &PluginId, role: &str) -> Result<Vec<String>> {
+        engine::containers(&[
+            format!("label=org.bigskies.installation={}", self.installation),
+            format!("label=org.bigskies.plugin_id={id}"),
+            format!("label=org.bigskies.role={role}"),
+        ])
+        .await
+    }
+
+    /// A file of a service, as its container has it.
+    ///
+    /// # Errors
+    /// There is no such file, or the engine cannot be asked.
+    pub async fn file_of(&self, service: &str, path: &str) -> Result<Vec<u8>> {
+        let place = self.folder().join(format!("copied-{}", uuid::Uuid::new_v4().simple()));
+        let from = format!("{}:{path}", self.container(service));
+        Run::docker(["cp", &from, &place.display().to_string()]).ok().await?;
+        let content = std::fs::read(&place)?;
+        std::fs::remove_file(&place)?;
+        Ok(content)
     }
 
     /// Waits until each of these coordinators says itself that it is healthy.

@@ -11,7 +11,9 @@ use envelope::payload::event::EventKind;
 use envelope::payload::spec::{Presence, Spec};
 use envelope::principal::Principal;
 use envelope::topic::{RequestTopic, broker, coordinator, plugin};
-use envelope::{Coordinator, Generation, InstallUid, InstanceId, Operation, OperatorName, PluginId};
+use envelope::{
+    Coordinator, Generation, InstallUid, InstanceId, Operation, OperatorName, OperatorRole, PluginId,
+};
 
 use crate::schemas::meanings;
 
@@ -82,7 +84,10 @@ impl Party {
         let allowed = |roles: &[(i32, &acl::dynsec::Role)]| decide(roles, action, topic).allowed;
         match self {
             Self::Coordinator(c) => allowed(&[(0, &coordinator_role(c))]),
-            Self::Operator => allowed(&[(0, &operator_role()), (0, &personal_role(&user()))]),
+            Self::Operator => {
+                let admin = OperatorRole::Admin;
+                allowed(&[(0, &operator_role(admin)), (0, &personal_role(&user(), admin))])
+            }
             Self::Plugin => plugin_may(&id(), action, topic),
             Self::Broker => true,
         }
@@ -143,7 +148,10 @@ fn shown(topic: &str) -> String {
 
 /// Every topic.
 pub fn all() -> Vec<Topic> {
-    let mut topics: Vec<Topic> = Operation::ALL.into_iter().flat_map(asked_directly).collect();
+    let each = |c| Operation::of(c).map(move |operation| (c, operation));
+    let all = Coordinator::ALL.into_iter().flat_map(each);
+    let mut topics: Vec<Topic> =
+        all.filter_map(|(c, operation)| asked_directly(c, operation)).flatten().collect();
     topics.extend(Coordinator::ALL.into_iter().flat_map(asked_by_name));
     topics.extend(Coordinator::ALL.into_iter().flat_map(told));
     topics.extend(kept());
@@ -170,24 +178,26 @@ fn topic(
 }
 
 /// The request and response topics that spell an operation out.
-fn asked_directly(operation: Operation) -> [Topic; 2] {
+fn asked_directly(c: Coordinator, operation: Operation) -> Option<[Topic; 2]> {
     let (caller, writer) = match operation.callers() {
         Callers::People { .. } => (Principal::Unnamed, Party::Operator),
         Callers::Internal(c) => (Principal::Coordinator(c), Party::Coordinator(c)),
+        Callers::Accounts { .. } | Callers::Itself => return None,
     };
-    let to = Party::Coordinator(operation.coordinator());
-    let asked = RequestTopic::new(caller, operation);
-    let meaning = meanings::<Operation>().remove(operation.as_str()).unwrap_or_default();
-    [
-        topic(asked.to_string(), &[writer], Retained::No, &format!("{operation}.request"), meaning),
+    let to = Party::Coordinator(c);
+    let asked = RequestTopic::to(c, caller, operation);
+    let name = operation.unique_name();
+    let meaning = meanings::<Operation>().remove(name).unwrap_or_default();
+    Some([
+        topic(asked.to_string(), &[writer], Retained::No, &format!("{name}.request"), meaning),
         topic(
             asked.response(),
             &[to],
             Retained::No,
-            &format!("{operation}.response"),
+            &format!("{name}.response"),
             format!("The answer to {operation}."),
         ),
-    ]
+    ])
 }
 
 /// The request and response spaces of operators and plugins, for one coordinator.
@@ -237,9 +247,9 @@ fn told(c: Coordinator) -> Vec<Topic> {
 /// Whether a coordinator tells events of this kind.
 fn tells(c: Coordinator, kind: &str) -> bool {
     match kind {
-        "refused" => true,
-        "acl" => c == Coordinator::Message,
-        "token" => c == Coordinator::Security,
+        "refused" | "flood" => true,
+        "acl" | "account" | "login" | "session" | "takeover" | "proof" => c == Coordinator::Message,
+        "token" | "key" => c == Coordinator::Security,
         "drift" => c != Coordinator::Security,
         _ => c == Coordinator::Plugin,
     }

@@ -6,16 +6,25 @@ mod e2e {
     pub mod runner;
     pub mod world;
 
+    mod accounts;
     mod alone;
+    mod bus;
+    mod config;
     mod errors;
     mod go_sample;
+    mod grants;
     mod hello;
     mod isolation;
     mod outages;
     mod phases;
+    mod ports;
     mod raw;
     mod repeats;
+    mod rotate;
     mod sdk_manifest;
+    mod secrets;
+    mod tls;
+    mod tokens;
 
     /// All tests: those that can run beside each other first.
     pub fn cases() -> Vec<runner::Case> {
@@ -27,7 +36,17 @@ mod e2e {
         cases.extend(phases::cases());
         cases.extend(repeats::cases());
         cases.extend(isolation::cases());
+        cases.extend(grants::cases());
+        cases.extend(config::cases());
+        cases.extend(accounts::cases());
+        cases.extend(tokens::cases());
+        cases.extend(ports::cases());
+        cases.extend(tls::cases());
+        // Before what restarts coordinators: a signing key may be used some time after it was published.
+        cases.extend(rotate::cases());
+        cases.extend(bus::cases());
         cases.extend(alone::cases());
+        cases.extend(secrets::cases());
         cases.extend(outages::cases());
         cases
     }

@@ -57,8 +57,9 @@ fn every_schema_says_what_it_is_and_is_one_of_the_current_draft() {
 fn every_operation_has_a_schema_of_its_request_and_of_its_response() {
     let names: BTreeSet<String> = all().into_iter().map(|document| document.name).collect();
     for operation in Operation::ALL {
-        assert!(names.contains(&format!("{operation}.request")), "{operation}");
-        assert!(names.contains(&format!("{operation}.response")), "{operation}");
+        let name = operation.unique_name();
+        assert!(names.contains(&format!("{name}.request")), "{name}");
+        assert!(names.contains(&format!("{name}.response")), "{name}");
     }
 }
 
@@ -120,9 +121,10 @@ fn the_sdks_mosquitto_command_sends_a_request_that_satisfies_the_schema() {
 fn the_examples_in_the_reference_satisfy_the_schemas() {
     for operation in Operation::ALL {
         let request = examples::request(operation);
-        assert_eq!(complaints(&format!("{operation}.request"), &request), [""; 0], "{operation}");
+        let name = operation.unique_name();
+        assert_eq!(complaints(&format!("{name}.request"), &request), [""; 0], "{operation}");
         let answer = examples::answer(operation);
-        let name = format!("{operation}.response");
+        let name = format!("{name}.response");
         assert_eq!(complaints(&name, &answer), [""; 0], "{operation}");
         assert_eq!(complaints("answer", &answer), [""; 0], "{operation}");
         let failure = json!({"success": false, "error": {"code": "busy", "message": "m", "details": null}});

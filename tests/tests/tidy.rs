@@ -5,4 +5,5 @@ mod tidy {
     mod owners;
     mod places;
     mod sources;
+    mod supply;
 }

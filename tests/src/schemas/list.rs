@@ -1,6 +1,12 @@
 //! Every schema there is.
 
+use envelope::payload::account::{
+    AddOperatorRequest, ChangeOperatorRequest, OperatorAccount, OperatorRemoved, OperatorsRequest,
+    OperatorsResponse, RemoveOperatorRequest,
+};
+use envelope::payload::audit::{AuditRequest, AuditResponse};
 use envelope::payload::event::{Event, Progress};
+use envelope::payload::grant::{ApprovalDetails, ApproveRequest, Grants, RevokeGrantRequest};
 use envelope::payload::health::Health;
 use envelope::payload::lifecycle::{
     Inspection, InstallRequest, Installed, LifecycleResponse, ListRequest, ListResponse, LogsRequest,
@@ -12,37 +18,35 @@ use envelope::payload::login::{
 use envelope::payload::spec::{AclStatus, Spec};
 use envelope::payload::state::PluginState;
 use envelope::payload::token::{
-    Claims, IntrospectRequest, IntrospectResponse, IssueRequest, IssueResponse, Jwks, RevokeRequest, Revoked,
-    TokenMessage,
+    Claims, IntrospectRequest, IntrospectResponse, IssueRequest, IssueResponse, Jwks, RevokeRequest,
+    RevokeTokenRequest, Revoked, RotateRequest, Rotated, SessionRevoked, TokenMessage, TokenRefreshed,
+    TokenRequest, TokensRevoked,
 };
-use envelope::{Answer, Envelope, ErrorCode, Operation, StartId};
+use envelope::payload::watch::{Proof, ProofRequest, SessionsRequest, SessionsResponse};
+use envelope::{Answer, Envelope, ErrorCode, Operation};
 use schemars::JsonSchema;
-use serde::Serialize;
 
 use super::document::{Document, What};
 use super::text::meanings;
-
-/// What `revoke` answers with.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
-pub(crate) struct Ended {
-    /// The start whose tokens are refused from now on.
-    pub(crate) start_id: StartId,
-}
 
 /// Every schema, in the order of their names.
 pub fn all() -> Vec<Document> {
     let mut documents = fixed();
     let meanings = meanings::<Operation>();
     for operation in Operation::ALL {
-        let meaning = meanings.get(operation.as_str()).map(String::as_str).unwrap_or_default();
-        let to = operation.coordinator();
+        let name = operation.unique_name();
+        let meaning = meanings.get(name).map(String::as_str).unwrap_or_default();
+        let to = match operation.is_common() {
+            true => "each".to_owned(),
+            false => format!("the {}", operation.coordinator()),
+        };
         documents.push(request(operation).called(
-            format!("Request: {operation}"),
-            format!("Payload of a request to the {to} coordinator, in an envelope or alone. {meaning}"),
+            format!("Request: {name}"),
+            format!("Payload of a request to {to} coordinator, in an envelope or alone. {meaning}"),
         ));
         documents.push(response(operation).called(
-            format!("Response: {operation}"),
-            format!("Payload of the {to} coordinator's answer to {operation}, always in an envelope."),
+            format!("Response: {name}"),
+            format!("Payload of {to} coordinator's answer to {operation}, always in an envelope."),
         ));
     }
     documents.sort_by(|one, other| one.name.cmp(&other.name));
@@ -62,6 +66,8 @@ fn fixed() -> Vec<Document> {
         ),
         Document::written::<ErrorCode>("error-code", What::Part)
             .called("Error code", "What kind of failure: the closed list. New ones may be added, none changes its meaning."),
+        Document::written::<ApprovalDetails>("approval", What::Part)
+            .called("What is to be approved", "The details of the errors approval_required and approval_changed."),
         Document::enveloped::<Event>("event", "event").called("Event", "Something happened; who sent it is in the topic."),
         Document::written::<Progress>("event.progress", What::Part)
             .called("Details of a progress event", "What an event of kind progress carries in its details."),
@@ -89,12 +95,12 @@ fn fixed() -> Vec<Document> {
 
 fn request(operation: Operation) -> Document {
     fn of<T: JsonSchema>(operation: Operation) -> Document {
-        Document::read::<T>(format!("{operation}.request"), What::Payload)
+        Document::read::<T>(format!("{}.request", operation.unique_name()), What::Payload)
     }
     use Operation as O;
     match operation {
         O::Install => of::<InstallRequest>(operation),
-        O::Start | O::Stop | O::Restart | O::Inspect => of::<PluginRequest>(operation),
+        O::Start | O::Stop | O::Restart | O::Inspect | O::Grants => of::<PluginRequest>(operation),
         O::Remove => of::<RemoveRequest>(operation),
         O::List => of::<ListRequest>(operation),
         O::Logs => of::<LogsRequest>(operation),
@@ -104,12 +110,24 @@ fn request(operation: Operation) -> Document {
         O::Deprovision => of::<DeprovisionRequest>(operation),
         O::Issue => of::<IssueRequest>(operation),
         O::Revoke => of::<RevokeRequest>(operation),
+        O::Approve => of::<ApproveRequest>(operation),
+        O::RevokeGrant => of::<RevokeGrantRequest>(operation),
+        O::Proof => of::<ProofRequest>(operation),
+        O::Sessions => of::<SessionsRequest>(operation),
+        O::Operators => of::<OperatorsRequest>(operation),
+        O::AddOperator => of::<AddOperatorRequest>(operation),
+        O::ChangeOperator => of::<ChangeOperatorRequest>(operation),
+        O::RemoveOperator => of::<RemoveOperatorRequest>(operation),
+        O::Rotate => of::<RotateRequest>(operation),
+        O::RevokeToken => of::<RevokeTokenRequest>(operation),
+        O::Token => of::<TokenRequest>(operation),
+        O::Audit => of::<AuditRequest>(operation),
     }
 }
 
 fn response(operation: Operation) -> Document {
     fn of<T: JsonSchema>(operation: Operation) -> Document {
-        Document::answering::<T>(format!("{operation}.response"))
+        Document::answering::<T>(format!("{}.response", operation.unique_name()))
     }
     use Operation as O;
     match operation {
@@ -124,6 +142,16 @@ fn response(operation: Operation) -> Document {
         O::Provision => of::<ProvisionResponse>(operation),
         O::Deprovision => of::<Deprovisioned>(operation),
         O::Issue => of::<IssueResponse>(operation),
-        O::Revoke => of::<Ended>(operation),
+        O::Revoke => of::<SessionRevoked>(operation),
+        O::Grants | O::Approve | O::RevokeGrant => of::<Grants>(operation),
+        O::Proof => of::<Proof>(operation),
+        O::Sessions => of::<SessionsResponse>(operation),
+        O::Operators => of::<OperatorsResponse>(operation),
+        O::AddOperator | O::ChangeOperator => of::<OperatorAccount>(operation),
+        O::RemoveOperator => of::<OperatorRemoved>(operation),
+        O::Rotate => of::<Rotated>(operation),
+        O::RevokeToken => of::<TokensRevoked>(operation),
+        O::Token => of::<TokenRefreshed>(operation),
+        O::Audit => of::<AuditResponse>(operation),
     }
 }

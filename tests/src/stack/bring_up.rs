@@ -14,8 +14,16 @@ use super::{REGISTRY_LOGIN, Stack, VERSION, sweep};
 use crate::repository::root;
 
 /// What `deploy/build-images.sh` makes.
-const IMAGES: [&str; 7] =
-    ["broker", "plugin-coordinator", "security-coordinator", "message-coordinator", "init", "tools", "cli"];
+const IMAGES: [&str; 8] = [
+    "broker",
+    "plugin-coordinator",
+    "security-coordinator",
+    "message-coordinator",
+    "init",
+    "tools",
+    "cli",
+    "forwarder",
+];
 /// Ports that are tried, in case that other programs take them first.
 const ATTEMPTS: usize = 3;
 
@@ -41,10 +49,11 @@ pub(super) async fn up() -> Result<Stack> {
     let mut last = None;
     for _ in 0..ATTEMPTS {
         let project = own_project();
-        let ports = (free_port(), free_port(), free_port());
+        let ports =
+            Ports { mqtt: free_port(), tls: free_port(), registry: free_port(), login_registry: free_port() };
         let folder = TempDir::with_prefix(format!("{project}-"))?;
-        let environment = environment(&project, folder.path(), ports);
-        match start(&project, &environment, folder, ports).await {
+        let environment = environment(&project, folder.path(), &ports);
+        match start(&project, &environment, folder, &ports).await {
             Ok(stack) => return Ok(stack),
             Err(error) => {
                 clear().await?;
@@ -91,14 +100,25 @@ async fn present(name: &str) -> Result<bool> {
     Ok(Run::docker(["image", "inspect", "--format", "{{.Id}}", &image]).output().await?.code == Some(0))
 }
 
-fn environment(project: &str, folder: &Path, ports: (u16, u16, u16)) -> BTreeMap<String, String> {
-    let (mqtt, registry, login_registry) = ports;
+/// Where this framework is reached on this machine.
+struct Ports {
+    mqtt: u16,
+    tls: u16,
+    registry: u16,
+    login_registry: u16,
+}
+
+fn environment(project: &str, folder: &Path, ports: &Ports) -> BTreeMap<String, String> {
+    let Ports { mqtt, tls, registry, login_registry } = ports;
     let aliases =
         format!("127.0.0.1:{registry}=registry:5000,127.0.0.1:{login_registry}={LOGIN_REGISTRY}:5000");
     BTreeMap::from([
         ("COMPOSE_PROJECT_NAME".to_owned(), project.to_owned()),
         ("BIGSKIES_NETWORK".to_owned(), project.to_owned()),
         ("BIGSKIES_MQTT_PORT".to_owned(), mqtt.to_string()),
+        ("BIGSKIES_TLS".to_owned(), "1".to_owned()),
+        ("BIGSKIES_TLS_ADDRESS".to_owned(), "127.0.0.1".to_owned()),
+        ("BIGSKIES_TLS_PORT".to_owned(), tls.to_string()),
         ("BIGSKIES_REGISTRY_PORT".to_owned(), registry.to_string()),
         ("BIGSKIES_REGISTRY_ALIASES".to_owned(), aliases),
         ("BIGSKIES_OPERATOR_DIR".to_owned(), folder.join("operator").display().to_string()),
@@ -110,23 +130,22 @@ async fn start(
     project: &str,
     environment: &BTreeMap<String, String>,
     folder: TempDir,
-    ports: (u16, u16, u16),
+    ports: &Ports,
 ) -> Result<Stack> {
-    let (mqtt_port, registry_port, login_registry_port) = ports;
     compose(environment, ["up", "--detach", "--no-build", "--quiet-pull"])
         .ok()
         .await
         .context("compose could not start the framework")?;
-    let operator = operator_login(&folder.path().join("operator/operator.env"))?;
+    operator_login(&folder.path().join("operator/operator.env"))?;
     let installation = compose(environment, ["run", "--rm", "--no-deps", "--no-TTY", "init", "installation"]);
     let stack = Stack {
         project: project.to_owned(),
         installation: installation.line().await?,
-        mqtt_port,
-        operator,
+        mqtt_port: ports.mqtt,
+        tls_port: ports.tls,
         environment: environment.clone(),
-        registry_port,
-        login_registry_port,
+        registry_port: ports.registry,
+        login_registry_port: ports.login_registry,
         folder,
     };
     start_login_registry(&stack).await?;
@@ -134,7 +153,7 @@ async fn start(
     Ok(stack)
 }
 
-fn operator_login(file: &Path) -> Result<(String, String)> {
+pub(super) fn operator_login(file: &Path) -> Result<(String, String)> {
     let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     let mode = fs::metadata(file)?.permissions().mode() & 0o777;
     ensure!(mode == 0o600, "{} has the mode {mode:o}, not 600", file.display());

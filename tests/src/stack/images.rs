@@ -22,8 +22,9 @@ static BUILDING: Mutex<()> = Mutex::const_new(());
 pub struct Script {
     name: String,
     script: String,
-    label: Option<Value>,
-    file: Option<Value>,
+    label: Option<String>,
+    file: Option<Vec<u8>>,
+    archive: Option<Vec<u8>>,
     root: bool,
 }
 
@@ -41,14 +42,35 @@ impl Script {
     /// With a manifest in the image's label.
     #[must_use]
     pub fn label(mut self, manifest: Value) -> Self {
-        self.label = Some(manifest);
+        self.label = Some(manifest.to_string());
+        self
+    }
+
+    /// With any text in the image's label.
+    #[must_use]
+    pub fn raw_label(mut self, text: &str) -> Self {
+        self.label = Some(text.to_owned());
         self
     }
 
     /// With a manifest in a file of the image.
     #[must_use]
     pub fn file(mut self, manifest: Value) -> Self {
-        self.file = Some(manifest);
+        self.file = Some(manifest.to_string().into_bytes());
+        self
+    }
+
+    /// With any bytes in the file of the image that holds the manifest.
+    #[must_use]
+    pub fn raw_file(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.file = Some(bytes.into());
+        self
+    }
+
+    /// With an archive unpacked into the image's root by `ADD`.
+    #[must_use]
+    pub fn archive(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.archive = Some(bytes.into());
         self
     }
 
@@ -68,15 +90,19 @@ impl Script {
         fs::write(folder.join("plugin.sh"), &self.script)?;
         let mut dockerfile = format!("FROM bigskies/tools:{VERSION}\nCOPY plugin.sh /plugin.sh\n");
         if let Some(manifest) = &self.file {
-            fs::write(folder.join("plugin.json"), manifest.to_string())?;
+            fs::write(folder.join("plugin.json"), manifest)?;
             dockerfile.push_str("COPY plugin.json /plugin.json\n");
+        }
+        if let Some(archive) = &self.archive {
+            fs::write(folder.join("archive.tar"), archive)?;
+            dockerfile.push_str("ADD archive.tar /\n");
         }
         let user = if self.root { "0:0" } else { "64000:64000" };
         dockerfile.push_str(&format!("USER {user}\nENTRYPOINT [\"sh\", \"/plugin.sh\"]\n"));
         fs::write(folder.join("Dockerfile"), dockerfile)?;
         let tag = tag(&stack.registry(), stack, &self.name);
         let _one = BUILDING.lock().await;
-        build(&folder, &folder.join("Dockerfile"), self.label.as_ref(), &tag).await?;
+        build(&folder, &folder.join("Dockerfile"), self.label.as_deref(), &tag).await?;
         push(&tag, None).await?;
         Ok(tag)
     }
@@ -99,7 +125,7 @@ pub async fn push_hello(stack: &Stack) -> Result<String> {
     fs::copy(source.join("plugin.json"), folder.join("plugin.json"))?;
     let tag = tag(&stack.registry(), stack, "hello-rust");
     let _one = BUILDING.lock().await;
-    build(&folder, &source.join("Dockerfile.scratch"), Some(&hello_manifest()?), &tag).await?;
+    build(&folder, &source.join("Dockerfile.scratch"), Some(&hello_manifest()?.to_string()), &tag).await?;
     push(&tag, None).await?;
     Ok(tag)
 }
@@ -134,7 +160,7 @@ fn context(stack: &Stack, name: &str) -> Result<PathBuf> {
     Ok(folder)
 }
 
-async fn build(context: &Path, dockerfile: &Path, label: Option<&Value>, tag: &str) -> Result<()> {
+async fn build(context: &Path, dockerfile: &Path, label: Option<&str>, tag: &str) -> Result<()> {
     let (context, dockerfile) = (context.display().to_string(), dockerfile.display().to_string());
     let label = label.map(|manifest| format!("{LABEL}={manifest}"));
     let label = label.iter().flat_map(|label| ["--label", label.as_str()]);

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use acl::fixed::first_operator;
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use envelope::principal::operator_login;
 use envelope::topic::{self, RequestTopic};
-use envelope::{Envelope, ErrorCode, MessageType, Operation, PluginId, Principal};
+use envelope::{Coordinator, Envelope, ErrorCode, MessageType, Operation, OperatorName, PluginId, Principal};
 use serde_json::{Value, json};
 use testkit::{Message, Publish, Version};
 
@@ -18,6 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(150);
 /// A connected operator.
 #[derive(Debug)]
 pub struct Operator {
+    /// Whose account it is.
+    pub name: OperatorName,
     /// What it hears: its answers, and whatever else it is subscribed to.
     pub listener: Listener,
 }
@@ -71,7 +74,7 @@ impl Answered {
     }
 }
 
-/// The topic on which the operator asks with an identity.
+/// The topic on which the first operator asks with an identity.
 pub fn request(operation: Operation) -> RequestTopic {
     RequestTopic::new(Principal::Operator(first_operator()), operation)
 }
@@ -87,9 +90,25 @@ impl Operator {
     /// # Errors
     /// The broker refuses.
     pub async fn connect(stack: &Stack, version: Version) -> Result<Self> {
-        let client = stack.operator_client(version).await?;
-        let answers = [topic::operator::responses(&first_operator())];
-        Ok(Self { listener: Listener::on(client, answers).await })
+        let (_, password) = stack.operator();
+        Self::log_in(stack, version, first_operator(), &password).await
+    }
+
+    /// Connects with another account, and listens to its answers.
+    ///
+    /// # Errors
+    /// The broker refuses.
+    pub async fn log_in(stack: &Stack, version: Version, name: OperatorName, password: &str) -> Result<Self> {
+        let login = operator_login(&name);
+        let client = stack.client(version).login(login.as_str(), password).connect().await;
+        let client = client.with_context(|| format!("{login} cannot connect to the broker"))?;
+        let answers = [topic::operator::responses(&name)];
+        Ok(Self { listener: Listener::on(client, answers).await, name })
+    }
+
+    /// The topic on which it asks with its identity.
+    pub fn request(&self, operation: Operation) -> RequestTopic {
+        RequestTopic::new(Principal::Operator(self.name.clone()), operation)
     }
 
     /// Asks with an envelope and waits for the answer.
@@ -99,6 +118,17 @@ impl Operator {
     pub async fn ask(&mut self, operation: Operation, payload: Value) -> Answered {
         let id = self.send(operation, payload).await;
         self.answer(&id).await
+    }
+
+    /// Asks one coordinator for what each of them does.
+    ///
+    /// # Panics
+    /// As [`Operator::ask`].
+    pub async fn ask_of(&mut self, c: Coordinator, operation: Operation, payload: Value) -> Answered {
+        let envelope = Envelope::new(MessageType::Request, "tests", payload);
+        let topic = RequestTopic::to(c, Principal::Operator(self.name.clone()), operation);
+        self.publish(&topic.to_string(), envelope.encode()).await;
+        self.answer(&envelope.id).await
     }
 
     /// The same, about one plugin.
@@ -115,7 +145,7 @@ impl Operator {
     /// The broker does not take the request.
     pub async fn send(&mut self, operation: Operation, payload: Value) -> String {
         let envelope = Envelope::new(MessageType::Request, "tests", payload);
-        self.publish(&request(operation).to_string(), envelope.encode()).await;
+        self.publish(&self.request(operation).to_string(), envelope.encode()).await;
         envelope.id
     }
 

@@ -17,10 +17,16 @@ fn the_reference_is_generated_from_the_types() -> Result<(), RepositoryError> {
 }
 
 #[test]
+fn the_rules_of_the_security_rating_are_those_of_the_code() -> Result<(), RepositoryError> {
+    let (name, block) = reference::rating();
+    hold_block(reference::SECURITY, name, &block)
+}
+
+#[test]
 fn every_operation_and_every_error_code_is_in_the_reference() {
     let document = text(reference::PATH).expect("the document is there");
     for operation in Operation::ALL {
-        assert!(document.contains(&format!("\n### {operation}\n")), "{operation}");
+        assert!(document.contains(&format!("\n### {}\n", operation.unique_name())), "{operation}");
     }
     for code in ErrorCode::ALL {
         assert!(document.contains(&format!("\n| `{code}` | ")), "{code}");
@@ -82,6 +88,7 @@ fn every_link_from_one_document_to_another_leads_somewhere() {
     for path in [
         "docs/operations.md",
         "docs/plugin-author.md",
+        "docs/security.md",
         "docs/configuration.md",
         "schemas/README.md",
         "CONTRIBUTING.md",

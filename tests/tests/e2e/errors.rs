@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tests::stack::REGISTRY_LOGIN;
 use tests::stack::command::Run;
 use tests::stack::images::{self, Script};
-use tests::stack::operator::{Operator, raw_request};
+use tests::stack::operator::Operator;
 
 use super::runner::Case;
 use super::world::{Shared, World, id, minimal};
@@ -30,7 +30,6 @@ pub fn cases() -> Vec<Case> {
         a_label_and_a_file_that_disagree_are_refused,
         a_manifest_of_another_plugin_is_refused,
         a_name_that_another_plugin_has_is_refused,
-        what_needs_approval_is_listed_and_goes_through_when_exactly_that_is_approved,
     ]
 }
 
@@ -302,44 +301,4 @@ async fn a_name_that_another_plugin_has_is_refused(world: Shared) {
     let message = error["message"].as_str().unwrap_or_default();
     assert!(message.contains("wanted-by-two") && message.contains(first.as_str()), "{message}");
     world.remove(&mut operator, &first, &source).await;
-}
-
-async fn what_needs_approval_is_listed_and_goes_through_when_exactly_that_is_approved(world: Shared) {
-    let mut operator = world.operator().await;
-    let id = id("asks-for-more");
-    let mut manifest = minimal(&id);
-    manifest["mqtt"] = json!({
-        "topics_subscribe": ["bigskies/plugin/mount/status"],
-        "topics_publish": ["bigskies/plugin/mount/control/#"],
-    });
-    manifest["permissions"] = json!(["system:read", "plugin:control"]);
-    let image = Script::healthy("asks-for-more").label(manifest).root();
-    let source = image.push(&world.stack).await.expect("builds");
-    let request = json!({"plugin_id": id, "source": source});
-    let error = refused(&world, &mut operator, &id, request.clone(), ErrorCode::ApprovalRequired).await;
-    let grants = error["details"]["grants"].as_array().cloned().unwrap_or_default();
-    let kinds: Vec<&str> = grants.iter().filter_map(|g| g["grant"]["kind"].as_str()).collect();
-    assert_eq!(kinds, ["publish", "subscribe", "permission", "root_user"], "{error:#}");
-    assert!(grants.iter().all(|g| g["sentence"].is_string() && g["risk"].is_string()), "{error:#}");
-
-    let mut approved = request.clone();
-    approved["approve"] = json!(format!("sha256:{}", "0".repeat(64)));
-    refused(&world, &mut operator, &id, approved.clone(), ErrorCode::ApprovalChanged).await;
-
-    // Where nobody knows who approves, nobody can.
-    approved["approve"] = error["details"]["approve"].clone();
-    let topic = raw_request(Operation::Install);
-    operator.listener.client().subscribe(&topic.response()).await.expect("the operator may");
-    operator.publish(&topic.to_string(), approved.to_string()).await;
-    let wanted = |answer: &Value| answer["payload"]["error"]["code"] == ErrorCode::Forbidden.as_str();
-    operator.answer_on(&topic.response(), wanted).await;
-    world.assert_nothing_is_left(&id, &source).await;
-
-    operator.ask(Operation::Install, approved).await.data();
-    let started = operator.ask_about(Operation::Start, &id).await;
-    assert_eq!(started.data()["phase"], "running");
-    let may = json!({"plugin_id": id, "access": "publish", "topic": "bigskies/plugin/mount/control/park"});
-    let explained = operator.ask(Operation::Explain, may).await;
-    assert_eq!(explained.data()["allowed"], true, "{:#}", explained.answer);
-    world.remove(&mut operator, &id, &source).await;
 }

@@ -189,7 +189,7 @@ async fn everything(world: &World) -> Listener {
     for c in Coordinator::ALL {
         filters.extend([coordinator::health_all(c), coordinator::events(c)]);
     }
-    for operation in Operation::ALL.into_iter().filter(|o| !o.is_internal()) {
+    for operation in Operation::ALL.into_iter().filter(|o| o.is_raw()) {
         filters.push(raw_request(operation).response());
     }
     let client = world.stack.operator_client(Version::V5).await.expect("the operator connects");
@@ -236,7 +236,7 @@ async fn a_plugin_that_steals_a_session_is_delivered_nothing_of_it(world: Shared
         // An operator's session that stays at the broker, with everything that plugins say queued in it.
         let name = format!("victim-{}", uuid::Uuid::new_v4().simple());
         let session = || Client::at(world.stack.mqtt_port, name.clone()).version(version).durable();
-        let (user, password) = &world.stack.operator;
+        let (user, password) = world.stack.operator();
         let victim = session().login(user, password).connect().await.expect("connects");
         victim.subscribe(&plugin::namespace(&pair.other)).await.expect("the operator may");
         victim.disconnect().await;
@@ -264,7 +264,12 @@ async fn a_plugin_that_steals_a_session_is_delivered_nothing_of_it(world: Shared
 }
 
 /// Asks as the plugin itself.
-async fn ask(listener: &mut Listener, topic: &RequestTopic, token: Option<String>, asked: Value) -> Value {
+pub async fn ask(
+    listener: &mut Listener,
+    topic: &RequestTopic,
+    token: Option<String>,
+    asked: Value,
+) -> Value {
     let mut envelope = Envelope::new(MessageType::Request, "tests", asked);
     envelope.token = token;
     let publish =
@@ -277,7 +282,7 @@ async fn ask(listener: &mut Listener, topic: &RequestTopic, token: Option<String
 }
 
 /// The token that the security coordinator gave the plugin with this login.
-async fn token(world: &World, plugin: &PluginId) -> String {
+pub async fn token(world: &World, plugin: &PluginId) -> String {
     let (user, password) = login(&world.running(plugin).await);
     let client = world.stack.client(Version::V3).login(user, password).connect().await.expect("connects");
     let mut listener = Listener::on(client, [coordinator::token(plugin)]).await;

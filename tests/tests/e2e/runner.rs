@@ -126,7 +126,7 @@ pub fn main(cases: Vec<Case>) -> ExitCode {
 
 /// The name without the crate's and the common module's.
 fn shown(name: &'static str) -> &'static str {
-    name.trim_start_matches("e2e::")
+    name.trim_start_matches("e2e::").trim_start_matches("attacks::")
 }
 
 async fn run(cases: Vec<Case>) -> Tally {

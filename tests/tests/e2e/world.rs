@@ -61,9 +61,11 @@ impl World {
         container
     }
 
-    /// Whether the plugin has a container, running or not.
+    /// Whether the plugin has a container, running or not, or one that carries its ports.
     pub async fn has_container(&self, id: &PluginId) -> bool {
-        self.stack.plugin_container(id).await.expect("the engine answers").is_some()
+        let forwarders = self.stack.containers_of(id, "forwarder").await.expect("the engine answers");
+        let container = self.stack.plugin_container(id).await.expect("the engine answers");
+        container.is_some() || !forwarders.is_empty()
     }
 
     /// Whether the engine has the image, under whatever tag or digest.

@@ -9,10 +9,17 @@ use tests::source::forbids_unsafe;
 /// The crates from the lowest layer to the highest. One may depend on those below its own layer.
 const LAYERS: [&[&str]; 6] = [
     &["envelope"],
-    &["manifest", "token", "bus", "seal", "store", "telemetry"],
-    &["acl"],
+    &["manifest", "bus", "seal", "store", "telemetry"],
+    &["acl", "token"],
     &["chassis"],
-    &["plugin-coordinator", "message-coordinator", "security-coordinator", "bigskies", "bigskies-init"],
+    &[
+        "plugin-coordinator",
+        "message-coordinator",
+        "security-coordinator",
+        "bigskies",
+        "bigskies-init",
+        "forwarder",
+    ],
     &["tests"],
 ];
 /// For tests of every layer; it knows nothing of the project, so that it can stand for other people's software.

@@ -32,8 +32,9 @@ const OWNED: &[Owned] = &[
     },
     Owned {
         crates: &["jsonwebtoken"],
-        owners: &["token", "hello-rust"],
-        places: &["crates/token/src/", "plugins/examples/hello-rust/src/"],
+        // The attacks forge tokens with it.
+        owners: &["token", "hello-rust", "tests"],
+        places: &["crates/token/src/", "plugins/examples/hello-rust/src/", "tests/tests/attacks"],
     },
     Owned {
         crates: &["sqlx"],

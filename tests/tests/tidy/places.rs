@@ -6,9 +6,10 @@ use tests::repository::{files, root, text};
 use tests::source::{compose_services, slips};
 
 /// What lies at the top, beside files that begin with a dot and what is built.
-const TOP: [&str; 15] = [
+const TOP: [&str; 16] = [
     "Cargo.toml",
     "Cargo.lock",
+    "deny.toml",
     "rustfmt.toml",
     "Makefile",
     "docker-compose.yml",

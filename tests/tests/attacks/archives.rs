@@ -1,0 +1,112 @@
+//! Images whose `/plugin.json` is not what a file should be: the coordinator reads it from an archive that the engine
+//! makes of a stranger's image.
+
+use std::path::Path;
+
+use envelope::{ErrorCode, Operation};
+use serde_json::json;
+use tests::stack::images::Script;
+
+use crate::e2e::runner::Case;
+use crate::e2e::world::{Shared, World, id, minimal};
+
+pub fn cases() -> Vec<Case> {
+    crate::beside![
+        the_manifest_is_a_link_to_the_hosts_passwords,
+        whoever_follows_a_link_reads_the_host_without_the_defence,
+        the_manifest_is_a_link_up_and_out,
+        the_manifest_is_a_link_to_itself,
+        the_manifest_is_a_device_without_an_end,
+        whoever_reads_a_device_never_ends_without_the_defence,
+        the_manifest_is_a_pipe_that_nobody_writes_to,
+        the_manifest_is_a_folder,
+        the_manifest_is_sixty_megabytes_of_nothing,
+    ]
+}
+
+/// An entry of a tar archive (POSIX.1-1988, section 10.1.1), which no honest tool would make of a manifest.
+fn entry(kind: u8, link: &str, device: (u32, u32), content: &[u8]) -> Vec<u8> {
+    let mut header = [0u8; 512];
+    let mut put = |at: usize, text: &[u8]| header[at..at + text.len()].copy_from_slice(text);
+    put(0, b"plugin.json");
+    put(100, b"0000644\0");
+    put(108, b"0000000\0");
+    put(116, b"0000000\0");
+    put(124, format!("{:011o}\0", content.len()).as_bytes());
+    put(136, b"00000000000\0");
+    put(148, b"        ");
+    put(156, &[kind]);
+    put(157, link.as_bytes());
+    put(257, b"ustar\x0000");
+    put(329, format!("{:07o}\0", device.0).as_bytes());
+    put(337, format!("{:07o}\0", device.1).as_bytes());
+    let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    let mut archive = header.to_vec();
+    archive.extend_from_slice(content);
+    archive.resize(archive.len().next_multiple_of(512) + 1024, 0);
+    archive
+}
+
+/// Installs an image with this archive in it, which must be refused without a word of what it points to.
+async fn is_refused(world: &World, name: &str, archive: Vec<u8>) {
+    let plugin = id(name);
+    let source = Script::healthy(name).archive(archive).push(&world.stack).await.expect("the image builds");
+    let mut operator = world.operator().await;
+    let answer = operator.ask(Operation::Install, json!({"plugin_id": plugin, "source": source})).await;
+    let code = answer.answer["error"]["code"].as_str().unwrap_or_default().to_owned();
+    let refused = [ErrorCode::ManifestMissing, ErrorCode::ManifestInvalid, ErrorCode::EngineRefused];
+    assert!(refused.iter().any(|refused| refused.as_str() == code), "{:#}", answer.answer);
+    assert!(!answer.answer.to_string().contains("root:"), "{:#}", answer.answer);
+    world.assert_nothing_is_left(&plugin, &source).await;
+    operator.ask(Operation::List, json!({})).await.data();
+}
+
+async fn the_manifest_is_a_link_to_the_hosts_passwords(world: Shared) {
+    is_refused(&world, "attacks-link", entry(b'2', "/etc/passwd", (0, 0), b"")).await;
+}
+
+async fn whoever_follows_a_link_reads_the_host_without_the_defence(_: Shared) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let place = folder.path().join("plugin.json");
+    std::os::unix::fs::symlink("/etc/passwd", &place).expect("a link");
+    assert!(read(&place).contains("root:"), "a copy of the image on the host, read by its path");
+}
+
+fn read(place: &Path) -> String {
+    std::fs::read_to_string(place).expect("readable")
+}
+
+async fn the_manifest_is_a_link_up_and_out(world: Shared) {
+    let up = "../../../../../../../../proc/1/environ";
+    is_refused(&world, "attacks-link-up", entry(b'2', up, (0, 0), b"")).await;
+}
+
+async fn the_manifest_is_a_link_to_itself(world: Shared) {
+    is_refused(&world, "attacks-link-loop", entry(b'2', "plugin.json", (0, 0), b"")).await;
+}
+
+async fn the_manifest_is_a_device_without_an_end(world: Shared) {
+    is_refused(&world, "attacks-device", entry(b'3', "", (1, 5), b"")).await;
+}
+
+async fn whoever_reads_a_device_never_ends_without_the_defence(_: Shared) {
+    use std::io::Read as _;
+    let zero = std::fs::File::open("/dev/zero").expect("the same device on this machine");
+    let read = std::io::copy(&mut zero.take(64 << 20), &mut std::io::sink()).expect("readable");
+    assert_eq!(read, 64 << 20, "it gives as much as one asks for");
+}
+
+async fn the_manifest_is_a_pipe_that_nobody_writes_to(world: Shared) {
+    is_refused(&world, "attacks-pipe", entry(b'6', "", (0, 0), b"")).await;
+}
+
+async fn the_manifest_is_a_folder(world: Shared) {
+    is_refused(&world, "attacks-folder", entry(b'5', "", (0, 0), b"")).await;
+}
+
+async fn the_manifest_is_sixty_megabytes_of_nothing(world: Shared) {
+    let mut manifest = minimal(&id("attacks-zeros")).to_string().into_bytes();
+    manifest.resize(60 << 20, b' ');
+    is_refused(&world, "attacks-zeros", entry(b'0', "", (0, 0), &manifest)).await;
+}

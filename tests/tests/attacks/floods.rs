@@ -1,0 +1,146 @@
+//! A plugin that says too much: into its log, on its topics, to whoever looks at it.
+
+use envelope::topic::plugin;
+use envelope::{Operation, PluginId};
+use serde_json::json;
+use testkit::{Version, eventually};
+use tests::stack::command::Run;
+use tests::stack::images::Script;
+
+use super::arena::{PATIENCE, arena};
+use crate::e2e::runner::Case;
+use crate::e2e::world::{Shared, World, id, login, minimal};
+
+pub fn cases() -> Vec<Case> {
+    crate::beside![
+        a_log_clears_the_operators_screen,
+        a_log_fills_the_disk,
+        a_log_has_one_line_without_an_end,
+        health_is_said_ten_thousand_times,
+        health_clears_the_operators_screen,
+        health_is_no_health,
+    ]
+}
+
+/// A plugin that first does `first` and then is healthy.
+async fn started(world: &World, name: &str, first: &str) -> (PluginId, String) {
+    let plugin = id(name);
+    let script = format!("{first}\n{}", include_str!("../../src/stack/images/healthy.sh"));
+    let image = Script::new(name, &script).label(minimal(&plugin));
+    let source = image.push(&world.stack).await.expect("the image builds");
+    world.install_and_start(&mut world.operator().await, &plugin, &source).await;
+    (plugin, source)
+}
+
+async fn raw_log(world: &World, plugin: &PluginId) -> String {
+    let container = world.running(plugin).await["Id"].as_str().expect("an id").to_owned();
+    Run::docker(["logs", "--tail", "50", &container]).output().await.expect("the engine answers").text
+}
+
+async fn a_log_clears_the_operators_screen(world: Shared) {
+    let first = r#"printf 'before\033[2J\033]0;owned\007\302\233after\n'"#;
+    let (plugin, source) = started(&world, "attacks-log-control", first).await;
+    let mut operator = world.operator().await;
+    let log = eventually(PATIENCE, || async {
+        let text = world.log(&mut world.operator().await, &plugin).await;
+        if text.contains("after") { Ok(text) } else { Err(text) }
+    })
+    .await;
+    assert!(log.contains("before"), "{log:?}");
+    assert!(!log.chars().any(|c| c.is_control() && c != '\n' && c != '\t'), "{log:?}");
+    // What the engine itself gives would do it.
+    assert!(raw_log(&world, &plugin).await.contains("\u{1b}[2J"));
+    world.remove(&mut operator, &plugin, &source).await;
+}
+
+async fn a_log_fills_the_disk(world: Shared) {
+    // 64 MB of lines; the container's log keeps a part of it.
+    let first =
+        "busybox yes 'a line that says nothing, again and again and again' | busybox head -c 67108864";
+    let (plugin, source) = started(&world, "attacks-log-flood", first).await;
+    let container = world.running(&plugin).await;
+    let log = &container["HostConfig"]["LogConfig"];
+    assert_eq!(log["Type"], "json-file", "{log:#}");
+    let kept = log["Config"]["max-size"].as_str().unwrap_or_default().to_owned();
+    assert!(!kept.is_empty(), "the log has no limit: {log:#}");
+    let path = container["LogPath"].as_str().expect("a path").to_owned();
+    let folder = std::path::Path::new(&path).parent().expect("a folder").to_owned();
+    let bytes: u64 = std::fs::read_dir(folder)
+        .expect("readable")
+        .filter_map(|entry| entry.ok()?.metadata().ok())
+        .map(|metadata| metadata.len())
+        .sum();
+    assert!(bytes < 48 << 20, "64 MB were written and {bytes} bytes are kept");
+    let mut operator = world.operator().await;
+    let text = world.log(&mut operator, &plugin).await;
+    assert!(text.len() < 1 << 20, "{} bytes are told", text.len());
+    world.remove(&mut operator, &plugin, &source).await;
+}
+
+async fn a_log_has_one_line_without_an_end(world: Shared) {
+    let first = "busybox head -c 8388608 /dev/zero | busybox tr '\\000' x; echo";
+    let (plugin, source) = started(&world, "attacks-log-line", first).await;
+    let mut operator = world.operator().await;
+    let asked = json!({"plugin_id": plugin, "tail": 1000});
+    let answer = operator.ask(Operation::Logs, asked).await;
+    assert!(answer.message.payload.len() < 1 << 20, "{} bytes are told", answer.message.payload.len());
+    answer.data();
+    world.remove(&mut operator, &plugin, &source).await;
+}
+
+async fn health_is_said_ten_thousand_times(world: Shared) {
+    let arena = arena(&world).await;
+    let (plugin, source) = started(&world, "attacks-health-flood", "true").await;
+    let (user, password) = login(&world.running(&plugin).await);
+    let client =
+        world.stack.client(Version::V3).login(user, password).connect().await.expect("its own login");
+    let topic = plugin::health(&plugin);
+    for n in 0..10_000 {
+        let status = if n % 2 == 0 { "healthy" } else { "unhealthy" };
+        let said = json!({"component": "x", "status": status, "message": n.to_string(), "details": {}});
+        // It may be stopped for it; then the flood is over.
+        if client.publish(&topic, said.to_string(), 0, false).await.is_err() {
+            break;
+        }
+    }
+    // The others are served meanwhile, and are as they were.
+    let begin = std::time::Instant::now();
+    let mut operator = world.operator().await;
+    let listed = operator.ask(Operation::List, json!({})).await;
+    assert!(begin.elapsed() < PATIENCE, "the list took {:?}", begin.elapsed());
+    let plugins = listed.data()["plugins"].as_array().cloned().unwrap_or_default();
+    let victim = plugins.iter().find(|p| p["plugin_id"] == *arena.victim.as_str()).expect("it is listed");
+    assert_eq!(victim["phase"], "running", "{victim:#}");
+    world.remove(&mut operator, &plugin, &source).await;
+}
+
+/// What the plugin's state says after its health said something odd.
+async fn state_after(world: &World, name: &str, said: Vec<u8>) -> String {
+    let (plugin, source) = started(world, name, "true").await;
+    let (user, password) = login(&world.running(&plugin).await);
+    let client =
+        world.stack.client(Version::V3).login(user, password).connect().await.expect("its own login");
+    for _ in 0..3 {
+        client.publish(&plugin::health(&plugin), said.clone(), 1, false).await.expect("its own topic");
+    }
+    let mut operator = world.operator().await;
+    let listed = operator.ask(Operation::List, json!({})).await.data().to_string();
+    let shown = operator.ask_about(Operation::Inspect, &plugin).await.data().to_string();
+    world.remove(&mut operator, &plugin, &source).await;
+    listed + &shown
+}
+
+async fn health_clears_the_operators_screen(world: Shared) {
+    let said = json!({"component": "\u{1b}[2J", "status": "degraded", "message": "\u{1b}[2J\u{202e}", "details": {}});
+    let told = state_after(&world, "attacks-health-control", said.to_string().into_bytes()).await;
+    assert!(!told.contains("\\u001b") && !told.contains('\u{202e}'), "{told}");
+    // As it was sent, it would.
+    assert!(said.to_string().contains("\\u001b"));
+}
+
+async fn health_is_no_health(world: Shared) {
+    let mut said = vec![b'['; 300_000];
+    said.extend([0xff, 0xfe]);
+    let told = state_after(&world, "attacks-health-garbage", said).await;
+    assert!(told.contains("attacks-health-garbage"), "{told}");
+}
