@@ -113,19 +113,16 @@ impl Conduct {
         let Some(id) = event.plugin_id else { return };
         let mut state = self.state();
         let now = Instant::now();
+        let connected = event.details["state"] == "connected";
         match event.event {
-            EventKind::Flood => {
-                if state.reports.take(&id, now) {
-                    let why = "flood: more requests to other coordinators than are taken, again and again";
-                    self.condemn(&mut state, &id, why.to_owned());
-                }
+            EventKind::Flood if state.reports.take(&id, now) => {
+                let why = "flood: more requests to other coordinators than are taken, again and again";
+                self.condemn(&mut state, &id, why.to_owned());
             }
-            EventKind::Session if event.details["state"] == "connected" => {
-                if state.hearing.connected(&id, now) {
-                    self.inner.wake.notify_one();
-                }
+            EventKind::Session if connected && state.hearing.connected(&id, now) => {
+                self.inner.wake.notify_one();
             }
-            EventKind::Session => state.hearing.disconnected(&id, now),
+            EventKind::Session if !connected => state.hearing.disconnected(&id, now),
             _ => {}
         }
     }

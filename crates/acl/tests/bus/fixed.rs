@@ -88,6 +88,9 @@ async fn what_is_one_coordinators_is_nobody_elses() {
         (Message, broker::log().to_owned()),
         (Plugin, topic::internal_responses(Plugin)),
         (Plugin, plugin::all()),
+        (Plugin, coordinator::event(Message, "flood")),
+        (Plugin, coordinator::event(Security, "flood")),
+        (Plugin, coordinator::event(Message, "session")),
     ];
     for c in Coordinator::ALL {
         let client = site.client(&coordinator_login(c), Version::V5).await;

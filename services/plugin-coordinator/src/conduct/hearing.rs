@@ -200,7 +200,7 @@ mod tests {
         let look = hearing.due(now + GRACE).remove(0);
         assert_eq!(look.alive_since, Some(now));
         hearing.later(&look, now + GRACE);
-        assert_eq!(hearing.due(now + GRACE * 2), [look.clone()]);
+        assert_eq!(hearing.due(now + GRACE * 2), std::slice::from_ref(&look));
         hearing.ends(&id());
         hearing.later(&look, now);
         assert_eq!(hearing.next(), None);

@@ -37,8 +37,13 @@ async fn publish(world: &World) -> Forger {
     let volume = format!("{}_security-secrets:/secrets:ro", world.stack.project);
     let image = format!("bigskies/tools:{VERSION}");
     let cat = ["run", "--rm", "--user", "0:0", "--volume", &volume, &image, "cat", "/secrets/password"];
-    let password = Run::docker(cat).line().await.expect("root reads every volume");
-    let security = world.stack.client(Version::V5).login("coordinator.security", password);
+    let lines = Run::docker(cat).lines().await.expect("root reads every volume");
+    // The login's name stands before its password, for it changes when the secrets are renewed.
+    let (Some(name), Some(password)) = (lines.first(), lines.last()) else {
+        panic!("no login in the volume")
+    };
+    let name = if name == password { "coordinator.security" } else { name.as_str() };
+    let security = world.stack.client(Version::V5).login(name, password);
     let mut listener = Listener::on(security.connect().await.expect("connects"), [coordinator::jwks()]).await;
     let mut set = payload(&listener.wait("the keys", PATIENCE, |_| true).await);
     let ours = serde_json::to_value(key.public_jwk(KeyState::Active)).expect("plain data");
