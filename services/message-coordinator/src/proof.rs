@@ -29,7 +29,7 @@ use waiting::Waiting;
 /// How long a proof may take. Mostly it takes a second.
 const DEADLINE: Duration = Duration::from_secs(25);
 /// How soon a proof is repeated that found something, or could not be done.
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(10);
 const ASKED: &str = "asked for";
 /// The part of the coordinator's health that tells of it.
 const PART: &str = "topic permissions";
@@ -199,7 +199,7 @@ fn verdict(proof: &Proof) -> (Condition, String) {
         });
         let message = format!(
             "The broker lets plugins reach what is not theirs: {what}. Find out who changed its roles or \
-             configuration; what can be put right is put right at once, and tried again in a minute."
+             configuration; what can be put right is put right at once, and tried again in a few seconds."
         );
         return (Condition::Unhealthy(message.clone()), message);
     }

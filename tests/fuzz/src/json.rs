@@ -43,7 +43,7 @@ pub fn text(u: &mut Unstructured<'_>, words: &[&str]) -> Result<String> {
             word.insert(place.unwrap_or(word.len()), u.arbitrary()?);
             word
         }
-        4 => "x".repeat(u.int_in_range(0..=600)?),
+        4 if u.ratio(1, 8)? => "x".repeat(u.int_in_range(0..=600)?),
         _ => u.arbitrary::<&str>()?.chars().take(64).collect(),
     })
 }
@@ -75,9 +75,9 @@ fn change(slot: &mut Value, u: &mut Unstructured<'_>, words: &[&str]) -> Result<
         }
         (1, Value::Array(items)) => items.push(value(u, words)?),
         (2, Value::Array(items)) => {
-            // One too many is found by repeating.
+            // One too many is found by repeating, which is slow, so it is done seldom.
             if let Some(item) = items.first().cloned() {
-                let many = u.int_in_range(0..=300)?;
+                let many = if u.ratio(1, 32)? { u.int_in_range(0..=300)? } else { 1 };
                 items.extend(std::iter::repeat_n(item, many));
             }
         }

@@ -88,7 +88,9 @@ impl Script {
     pub async fn push(&self, stack: &Stack) -> Result<String> {
         let folder = context(stack, &self.name)?;
         fs::write(folder.join("plugin.sh"), &self.script)?;
-        let mut dockerfile = format!("FROM bigskies/tools:{VERSION}\nCOPY plugin.sh /plugin.sh\n");
+        // No two are the same image, else one test could not forget its own while another still uses it.
+        let named = format!("LABEL org.bigskies.test={}", self.name);
+        let mut dockerfile = format!("FROM bigskies/tools:{VERSION}\n{named}\nCOPY plugin.sh /plugin.sh\n");
         if let Some(manifest) = &self.file {
             fs::write(folder.join("plugin.json"), manifest)?;
             dockerfile.push_str("COPY plugin.json /plugin.json\n");

@@ -3,14 +3,14 @@
 //! One plugin tries everything when it starts and writes what came of it into its log. The same commands are given
 //! to a container that the engine was asked for directly, without what the policy adds, where they succeed.
 
-use std::net::TcpListener;
-
 use envelope::Operation;
 use serde_json::json;
 use testkit::eventually;
 use tests::stack::VERSION;
 use tests::stack::command::Run;
 use tests::stack::images::Script;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpListener;
 use tokio::sync::OnceCell;
 
 use super::arena::PATIENCE;
@@ -70,17 +70,28 @@ attacks! {
     memory_is_taken_without_end: "m=$(cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null); busybox test \"$m\" = max || busybox test ${#m} -gt 15", &[];
     the_engines_socket_is_there: "busybox test -e /var/run/docker.sock || busybox test -e /run/docker.sock", &["--volume", "/var/run/docker.sock:/var/run/docker.sock"];
     what_only_coordinators_reach_is_reached: "busybox nc -w 2 registry 5000 </dev/null", &["--network", "PROJECT_control"];
-    a_service_of_the_host_is_reached: "busybox nc -w 3 $(busybox ip route | busybox awk '/^default/ { print $3 }') PORT </dev/null", &[];
+    a_service_of_the_host_is_reached: "busybox timeout 8 busybox nc -w 3 $(busybox ip route | busybox awk '/^default/ { print $3 }') PORT </dev/null | busybox grep -q welcome", &[];
     the_secrets_of_a_coordinator_are_read: "cat /secrets/password", &["--user", ROOT, "--volume", "PROJECT_security-secrets:/secrets:ro"];
 }
 
-/// A service that the host offers to whoever reaches it, on all its addresses.
-static SERVICE: OnceCell<TcpListener> = OnceCell::const_new();
+/// The port of a service that the host offers on all its addresses: it greets whoever connects.
+static SERVICE: OnceCell<u16> = OnceCell::const_new();
+
+async fn service() -> u16 {
+    let listener = TcpListener::bind(("0.0.0.0", 0)).await.expect("a port is free");
+    let port = listener.local_addr().expect("it listens").port();
+    tokio::spawn(async move {
+        while let Ok((mut guest, _)) = listener.accept().await {
+            // Who is gone again does not want to be greeted.
+            let _ = guest.write_all(b"welcome\n").await;
+        }
+    });
+    port
+}
 
 /// The command or argument for this run: with the service's port, and the framework's name.
 async fn here(world: &World, text: &str) -> String {
-    let listen = || async { TcpListener::bind(("0.0.0.0", 0)).expect("a port is free") };
-    let port = SERVICE.get_or_init(listen).await.local_addr().expect("it listens").port();
+    let port = SERVICE.get_or_init(service).await;
     text.replace("PORT", &port.to_string()).replace("PROJECT", &world.stack.project)
 }
 

@@ -6,7 +6,6 @@ use envelope::topic::plugin;
 use envelope::{ErrorCode, Operation, PluginId};
 use serde_json::{Value, json};
 use testkit::{Version, eventually, free_port};
-use tests::stack::engine;
 use tests::stack::images::Script;
 use tests::stack::operator::{Operator, raw_request};
 
@@ -62,23 +61,12 @@ async fn scope(operator: &mut Operator, id: &PluginId) -> String {
     token.data()["claims"]["scope"].as_str().unwrap_or_default().to_owned()
 }
 
-/// The addresses of this machine on which the plugin's ports are published.
-async fn published(world: &World, id: &PluginId) -> Vec<String> {
-    let mut addresses = Vec::new();
-    for forwarder in world.stack.containers_of(id, "forwarder").await.expect("the engine answers") {
-        let container = engine::inspect(&forwarder).await.expect("the engine answers").expect("it is there");
-        let bindings = container["HostConfig"]["PortBindings"].as_object().cloned().unwrap_or_default();
-        let all = bindings.values().filter_map(Value::as_array).flatten();
-        addresses.extend(all.filter_map(|binding| binding["HostIp"].as_str().map(str::to_owned)));
-    }
-    addresses
-}
-
 async fn a_plugin_gets_exactly_what_was_approved_until_it_is_taken_back(world: Shared) {
     let id = id("asks-for-more");
     let (foreign, command) =
         (plugin::status(&self::id("some-mount")), plugin::control(&self::id("some-mount")));
     let port = free_port();
+    let place = |address: &str| format!("{address}:{port}");
     let mut manifest = minimal(&id);
     manifest["mqtt"] = json!({"topics_subscribe": [foreign], "topics_publish": [command]});
     manifest["permissions"] = json!(["system:read", "plugin:control"]);
@@ -118,7 +106,7 @@ async fn a_plugin_gets_exactly_what_was_approved_until_it_is_taken_back(world: S
     assert_eq!((keys(&told), &told["rating"]), (all.to_vec(), &asked["rating"]));
     assert!(may_read(&world, &mut operator, &id, &foreign).await);
     assert_eq!(scope(&mut operator, &id).await, "system:read plugin:control");
-    assert_eq!(published(&world, &id).await, ["0.0.0.0"]);
+    assert_eq!(world.published(&id).await, [place("0.0.0.0")]);
 
     let before = world.running(&id).await;
     let mut taken = Value::Null;
@@ -133,7 +121,7 @@ async fn a_plugin_gets_exactly_what_was_approved_until_it_is_taken_back(world: S
     assert_eq!(state(&taken, &publish_key), "approved", "what was not named is kept");
     assert!(!may_read(&world, &mut operator, &id, &foreign).await);
     assert_eq!(scope(&mut operator, &id).await, "system:read");
-    assert_eq!(published(&world, &id).await, ["127.0.0.1"]);
+    assert_eq!(world.published(&id).await, [place("127.0.0.1")]);
     let unknown = json!({"plugin_id": id, "grant": "device:/dev/sda"});
     let unknown = operator.ask(Operation::RevokeGrant, unknown).await;
     assert!(unknown.sentence(ErrorCode::UnknownGrant).contains(&topic_key), "{unknown:?}");
@@ -143,7 +131,7 @@ async fn a_plugin_gets_exactly_what_was_approved_until_it_is_taken_back(world: S
     assert!(given.data()["pending"].is_null(), "{:#}", given.answer);
     assert!(may_read(&world, &mut operator, &id, &foreign).await);
     assert_eq!(scope(&mut operator, &id).await, "system:read plugin:control");
-    assert_eq!(published(&world, &id).await, ["0.0.0.0"]);
+    assert_eq!(world.published(&id).await, [place("0.0.0.0")]);
     world.remove(&mut operator, &id, &source).await;
 }
 

@@ -58,11 +58,10 @@ async fn every_secret_is_renewed_while_a_plugin_runs(world: Shared) {
 
     let script = tokio::spawn(world.stack.script("rotate.sh", [""; 0]).output());
     let moved_on = |m: &testkit::Message| active(&payload(m)).is_some() && active(&payload(m)) != signed;
-    if keys.find(PATIENCE, moved_on).await.is_some() {
-        // What the key before has signed is still worth something.
-        let asked = operator.ask(Operation::Introspect, json!({"token": old_token})).await;
-        assert_eq!(asked.data()["active"], true, "{:#}", asked.answer);
-    }
+    keys.wait("the next key, which signs now", PATIENCE, moved_on).await;
+    // What the key before has signed is still worth something.
+    let asked = operator.ask(Operation::Introspect, json!({"token": old_token})).await;
+    assert_eq!(asked.data()["active"], true, "{:#}", asked.answer);
     let done = script.await.expect("it does not panic").expect("it runs");
     assert_eq!(done.code, Some(0), "{}", done.text);
     let client = world.stack.operator_client(Version::V5).await.expect("the new password is taken");

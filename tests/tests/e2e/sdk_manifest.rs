@@ -62,9 +62,8 @@ async fn a_plugin_with_the_documents_manifest_verbatim_works_under_its_rights(wo
     watch.wait("its configuration", PATIENCE, |m| m.text().contains("Paranal")).await;
     watch.wait("that it can write its data", PATIENCE, |m| m.text() == "data is written").await;
 
-    let container = world.running(&id).await;
-    let bound = &container["HostConfig"]["PortBindings"]["8080/tcp"][0];
-    assert_eq!(*bound, json!({"HostIp": "127.0.0.1", "HostPort": "8080"}), "a port is for this machine only");
+    world.running(&id).await;
+    assert_eq!(world.published(&id).await, ["127.0.0.1:8080"], "a port is for this machine only");
     let inspected = operator.ask_about(Operation::Inspect, &id).await;
     assert_eq!(inspected.data()["dns_names"], json!(["unique-plugin-guid", "myplugin"]));
 

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use envelope::topic::coordinator;
 use envelope::{Coordinator, Operation, PluginId};
 use serde_json::{Value, json};
@@ -141,6 +143,12 @@ impl Secrets {
             if c != Coordinator::Plugin {
                 let key = world.stack.file_of(service, "/secrets/key").await.expect("it is there");
                 self.add(&format!("the key of the {c} coordinator, as hexadecimal"), &hex(&key));
+                self.add(
+                    &format!("the key of the {c} coordinator, as base64"),
+                    STANDARD_NO_PAD.encode(&key).as_str(),
+                );
+                let key = URL_SAFE_NO_PAD.encode(&key);
+                self.add(&format!("the key of the {c} coordinator, as base64 for URLs"), &key);
             }
         }
         let server = world.stack.file_of("mqtt-broker", "/secrets/server.pem").await.expect("it is there");

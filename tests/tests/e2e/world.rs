@@ -68,6 +68,20 @@ impl World {
         container.is_some() || !forwarders.is_empty()
     }
 
+    /// Where a plugin's ports are published on this machine by what carries them, `address:port`.
+    pub async fn published(&self, id: &PluginId) -> Vec<String> {
+        let mut places = Vec::new();
+        for forwarder in self.stack.containers_of(id, "forwarder").await.expect("the engine answers") {
+            let container = engine::inspect(&forwarder).await.expect("the engine answers");
+            let container = container.expect("it is there");
+            let bindings = container["HostConfig"]["PortBindings"].as_object().cloned().unwrap_or_default();
+            let text = |binding: &Value, name: &str| binding[name].as_str().unwrap_or_default().to_owned();
+            let all = bindings.values().filter_map(Value::as_array).flatten();
+            places.extend(all.map(|b| format!("{}:{}", text(b, "HostIp"), text(b, "HostPort"))));
+        }
+        places
+    }
+
     /// Whether the engine has the image, under whatever tag or digest.
     pub async fn has_image(&self, source: &str) -> bool {
         let repository = repository(source);
