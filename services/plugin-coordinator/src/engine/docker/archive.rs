@@ -41,21 +41,27 @@ pub(super) async fn read_file(
         let bytes =
             download(connection, Verb::ReadFile, &container, &path, max_bytes.saturating_add(BESIDE)).await;
         let removed = lifecycle::remove(connection, Verb::ReadFile, &container).await;
-        let Some(bytes) = bytes? else {
-            return removed.map(|_| None);
+        let not_plain =
+            |found| EngineError::NotPlain { doing: Verb::ReadFile, on: image, path, found, limit: max_bytes };
+        let bytes = match bytes {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return removed.map(|_| None),
+            Err(error) if is_endless_link(&error) => return Err(not_plain("a link that leads to itself")),
+            Err(error) => return Err(error),
         };
-        let file = plain_file(&bytes, max_bytes).map_err(|found| EngineError::NotPlain {
-            doing: Verb::ReadFile,
-            on: image,
-            path,
-            found,
-            limit: max_bytes,
-        })?;
+        let file = plain_file(&bytes, max_bytes).map_err(not_plain)?;
         removed.map(|_| Some(file))
     });
     task.await.unwrap_or_else(|error| {
         Err(EngineError::Broken { doing: Verb::ReadFile, on, source: Box::new(error) })
     })
+}
+
+/// Whether the engine gave up following a link. It says so with the status of a failure of its own, and would say it
+/// again each time.
+fn is_endless_link(error: &EngineError) -> bool {
+    let words = ["too many links", "too many levels of symbolic links"];
+    matches!(error, EngineError::Refused { message, .. } if words.iter().any(|w| message.contains(w)))
 }
 
 /// A container that is never started, for its files and for what is mounted into it.
