@@ -1,5 +1,5 @@
-//! How often each principal may ask. A token bucket for each: it holds as many requests as may come at once,
-//! and fills at the rate that may last. What comes over it costs no database write, and little else.
+//! How often each principal may ask: a token bucket for each. What comes over it costs no database write, and
+//! little else.
 //!
 //! Reads no clock: the caller says what time it is.
 
@@ -15,6 +15,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::config::RequestSettings;
+use crate::rate::{Flood, TokenBucket};
 
 /// How often [`Floods::sweep`] is to be called.
 pub(crate) const SWEEP: Duration = Duration::from_secs(1);
@@ -24,10 +25,6 @@ const ANSWERED: Duration = Duration::from_secs(1);
 const AUDITED: Duration = Duration::from_secs(10);
 /// A flood is an event at most this often.
 const TOLD: Duration = Duration::from_secs(60);
-/// For how long a principal must have been over its bound before the service hears of it.
-const LASTING: Duration = Duration::from_secs(10);
-/// A pause that ends a flood.
-const PAUSE: Duration = Duration::from_secs(2);
 /// Most principals that are remembered. The broker lets nobody write topics of a principal that it has no
 /// login for, so this is never reached but by an installation that is as large.
 const MOST: usize = 4096;
@@ -48,8 +45,7 @@ pub(crate) struct Floods {
 
 #[derive(Debug)]
 struct Bucket {
-    rate: Rate,
-    tokens: f64,
+    tokens: TokenBucket,
     seen: Instant,
     /// Cloned into each request that waits for its turn.
     in_hand: Arc<()>,
@@ -61,9 +57,7 @@ struct Bucket {
     answered: Option<Instant>,
     audited: Option<Instant>,
     told: Option<Instant>,
-    /// When the first and the last request of this flood were refused.
-    flood: Option<(Instant, Instant)>,
-    sustained: Option<Instant>,
+    flood: Flood,
 }
 
 /// Stands for a request that was let in, until it is dropped.
@@ -107,9 +101,9 @@ impl Floods {
             self.forget_one();
         }
         let bucket = self.buckets.entry(principal.clone()).or_insert_with(|| Bucket::full(rate, now));
-        bucket.refill(now);
-        if bucket.tokens >= 1.0 && bucket.waiting() < rate.burst as usize {
-            bucket.tokens -= 1.0;
+        bucket.seen = now;
+        if bucket.tokens.holds_one(now) && bucket.waiting() < rate.burst as usize {
+            bucket.tokens.take_one();
             return Admission::In(InHand { _one: bucket.in_hand.clone() });
         }
         bucket.refuse(operation, now);
@@ -132,7 +126,7 @@ impl Floods {
                 operation: bucket.operation.clone(),
                 refused: 0,
                 event: None,
-                sustained: bucket.is_sustained(now),
+                sustained: bucket.flood.is_lasting(now),
             };
             if bucket.unaudited > 0 && due(bucket.audited, AUDITED) {
                 report.refused = std::mem::take(&mut bucket.unaudited);
@@ -169,8 +163,7 @@ impl Floods {
 impl Bucket {
     fn full(rate: Rate, now: Instant) -> Self {
         Self {
-            rate,
-            tokens: f64::from(rate.burst),
+            tokens: TokenBucket::full(rate.per_second, rate.burst, now),
             seen: now,
             in_hand: Arc::default(),
             operation: String::new(),
@@ -179,19 +172,8 @@ impl Bucket {
             answered: None,
             audited: None,
             told: None,
-            flood: None,
-            sustained: None,
+            flood: Flood::default(),
         }
-    }
-
-    fn refill(&mut self, now: Instant) {
-        self.tokens = self.filled(now);
-        self.seen = now;
-    }
-
-    fn filled(&self, now: Instant) -> f64 {
-        let since = now.saturating_duration_since(self.seen).as_secs_f64();
-        (self.tokens + since * f64::from(self.rate.per_second)).min(f64::from(self.rate.burst))
     }
 
     /// Requests that were let in and wait for their turn, or have it.
@@ -203,30 +185,17 @@ impl Bucket {
         operation.clone_into(&mut self.operation);
         self.unaudited = self.unaudited.saturating_add(1);
         self.untold = self.untold.saturating_add(1);
-        let first = match self.flood {
-            Some((first, last)) if now.saturating_duration_since(last) <= PAUSE => first,
-            _ => now,
-        };
-        self.flood = Some((first, now));
-    }
-
-    /// Whether the principal has been over its bound without a pause, and nobody was told for as long.
-    fn is_sustained(&mut self, now: Instant) -> bool {
-        let lasting = self.flood.is_some_and(|(first, last)| {
-            now.saturating_duration_since(last) <= PAUSE && last.duration_since(first) >= LASTING
-        });
-        let due = self.sustained.is_none_or(|at| now.saturating_duration_since(at) >= LASTING);
-        if lasting && due {
-            self.sustained = Some(now);
-        }
-        lasting && due
+        self.flood.over(now);
     }
 
     /// Whether nothing is lost when it is forgotten: a new bucket would be the same.
     fn is_idle(&self, now: Instant) -> bool {
         let quiet = |at: Option<Instant>| at.is_none_or(|at| now.saturating_duration_since(at) >= TOLD);
-        let full = self.filled(now) >= f64::from(self.rate.burst);
-        full && self.waiting() == 0 && self.unaudited == 0 && self.untold == 0 && quiet(self.told)
+        self.tokens.is_full(now)
+            && self.waiting() == 0
+            && self.unaudited == 0
+            && self.untold == 0
+            && quiet(self.told)
     }
 }
 

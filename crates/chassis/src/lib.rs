@@ -12,6 +12,8 @@ pub mod service;
 pub mod health;
 pub mod publisher;
 
+pub mod rate;
+
 mod audit;
 mod caller;
 mod flood;

@@ -84,21 +84,19 @@ pub async fn run(arguments: &Arguments) -> Result<(), RotateError> {
 async fn prepare(arguments: &Arguments) -> Result<(), RotateError> {
     let volumes = arguments.secrets.volumes();
     secrets::ensure(&arguments.secrets)?;
-    let mut administrator = None;
-    for (c, service) in COORDINATORS {
-        if login::previous_path(service, volumes).exists() {
-            println!("{c}: the new login is in place already, from a renewal that was not finished");
-            continue;
+    let in_place = |service| login::previous_path(service, volumes).exists();
+    let (done, waiting): (Vec<_>, Vec<_>) = COORDINATORS.into_iter().partition(|(_, s)| in_place(*s));
+    for (c, _) in done {
+        println!("{c}: the new login is in place already, from a renewal that was not finished");
+    }
+    if !waiting.is_empty() {
+        let mut administrator = connect(arguments).await?;
+        for (c, service) in waiting {
+            let present = login::ensure(c, service, volumes)?;
+            let next = login::ensure_next(c, service, volumes, &present)?;
+            ensure_login(&mut administrator, c, &next).await?;
+            println!("{c}: the login {} stands beside {}", next.username, present.username);
         }
-        let present = login::ensure(c, service, volumes)?;
-        let next = login::ensure_next(c, service, volumes, &present)?;
-        if administrator.is_none() {
-            administrator = Some(connect(arguments).await?);
-        }
-        if let Some(administrator) = &mut administrator {
-            ensure_login(administrator, c, &next).await?;
-        }
-        println!("{c}: the login {} stands beside {}", next.username, present.username);
     }
     for service in KEYS {
         if !previous_key(service, volumes).exists() {

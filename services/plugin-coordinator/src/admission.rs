@@ -3,13 +3,13 @@
 use envelope::payload::grant::ApprovalDetails;
 use envelope::payload::lifecycle::{InstallRequest, ManifestSource};
 use envelope::{ErrorBody, ErrorCode, PluginId, Timestamp};
-use manifest::{Faults, Grant, Manifest, Parsed, approval_digest};
+use manifest::{Faults, Grant, Manifest, Parsed};
 use serde_json::json;
 
 use crate::engine::PublishedPort;
 use crate::operation::{Admitted, ResolvedImage, Running};
 use crate::policy;
-use crate::record::{Granted, keys};
+use crate::record::{Granted, approval, keys};
 use crate::registrations::Name;
 
 /// The label of an image that holds its plugin's manifest.
@@ -158,11 +158,7 @@ pub(crate) fn admit(
         grants.push(Grant::RootUser);
         grants.sort_unstable();
     }
-    let details = ApprovalDetails {
-        approve: approval_digest(&image.digest, &manifest.digest(), &grants),
-        rating: manifest::rating(manifest, &grants),
-        grants: grants.iter().map(Grant::entry).collect(),
-    };
+    let details = approval(&image.digest, manifest, &grants);
     let digest = &details.approve;
     match &request.approve {
         _ if grants.is_empty() => {}
@@ -197,13 +193,18 @@ pub(crate) fn admit(
 
 /// What was approved is not what is asked for.
 pub(crate) fn changed(id: &PluginId, approved: &str, details: &ApprovalDetails) -> ErrorBody {
-    let shown: String = approved.chars().filter(|c| !c.is_control()).take(80).collect();
+    let shown = shown(approved);
     let message = format!(
         "What was approved ({shown}) is not what {id} asks for now: image, manifest or list have changed. Look \
          at the list again and approve {}.",
         details.approve
     );
     to_approve(ErrorCode::ApprovalChanged, message, details)
+}
+
+/// What a request gives as a name or a digest, short enough to be repeated to whoever asked.
+pub(crate) fn shown(given: &str) -> String {
+    given.chars().filter(|c| !c.is_control()).take(80).collect()
 }
 
 /// A plugin cannot run without what was taken back from it.

@@ -23,12 +23,9 @@ use crate::context::Context;
 use crate::operation::{Running, Work};
 use crate::policy;
 use crate::record::{Desired, Record};
-use crate::registrations::TableError;
+use crate::registrations::{LOOKS, TableError};
 use crate::report::{self, Why};
 use crate::supervisor::Supervisor;
-
-/// How often a request is looked at again when a worker wrote meanwhile; a step writes once or twice.
-const LOOKS: usize = 16;
 
 /// Why a handler did not do it.
 enum Refusal {
@@ -250,20 +247,10 @@ fn being_removed(record: &Record) -> Result<(), ErrorBody> {
 /// A stop, a removal and a revocation end what makes a plugin run; everything else waits for its turn.
 fn give_way(running: &Running, by: Operation) -> Result<Answer, ErrorBody> {
     let urgent = matches!(by, Operation::Stop | Operation::Remove | Operation::RevokeGrant);
-    let (operation, id) = (running.work.operation(), &running.plugin_id);
-    match running.work {
-        Work::Start | Work::Restart { .. } | Work::Approve | Work::RevokeGrant if urgent => {
-            let note = match running.work {
-                Work::Approve | Work::RevokeGrant => " What it says of grants is recorded and holds.",
-                _ => "",
-            };
-            Ok(Answer::Failure(ErrorBody::new(
-                ErrorCode::Cancelled,
-                format!("{operation} of {id} was ended by a {by} request before it was done.{note}"),
-            )))
-        }
-        _ => Err(busy(running)),
+    if urgent && running.work.makes_it_run() {
+        return Ok(running.cancelled(&format!("by a {by} request before it was done")));
     }
+    Err(busy(running))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chassis::{Permit, Request};
 use envelope::payload::lifecycle::{InstallRequest, ManifestSource};
 use envelope::payload::state::RunningOperation;
-use envelope::{Operation, OperationId, PluginId, Principal, Timestamp};
+use envelope::{Answer, ErrorBody, ErrorCode, Operation, OperationId, PluginId, Principal, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -131,6 +131,14 @@ impl Work {
     pub fn is_about_grants(&self) -> bool {
         matches!(self, Self::Approve | Self::RevokeGrant)
     }
+
+    /// Whether the plugin is to run when it is done: then it ends when the plugin is to stop.
+    pub fn makes_it_run(&self) -> bool {
+        match self {
+            Self::Start | Self::Restart { .. } | Self::Approve | Self::RevokeGrant => true,
+            Self::Install(_) | Self::Stop | Self::Remove => false,
+        }
+    }
 }
 
 impl Running {
@@ -155,6 +163,16 @@ impl Running {
     /// Why things happen while it runs.
     pub fn cause(&self) -> String {
         format!("{} by {}", self.work.operation(), self.principal)
+    }
+
+    /// Its answer when it is ended before it was done. `how` goes on after "was ended".
+    pub(crate) fn cancelled(&self, how: &str) -> Answer {
+        let note = match self.work.is_about_grants() {
+            true => " What it says of grants is recorded and holds.",
+            false => "",
+        };
+        let message = format!("{} of {} was ended {how}.{note}", self.work.operation(), self.plugin_id);
+        Answer::Failure(ErrorBody::new(ErrorCode::Cancelled, message))
     }
 
     /// As it is told in a plugin's state.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use grants::Granted;
-pub(crate) use grants::keys;
+pub(crate) use grants::{approval, keys};
 
 /// An installed plugin.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -15,6 +15,9 @@ use crate::record::Record;
 /// So many ended operations are kept, the newest ones.
 pub const ENDED_KEPT: u32 = 1000;
 
+/// How often whoever is overtaken looks again; a step writes once or twice.
+pub(crate) const LOOKS: usize = 16;
+
 /// What went wrong with the tables.
 #[derive(Debug, thiserror::Error)]
 pub enum TableError {

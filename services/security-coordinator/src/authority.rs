@@ -227,6 +227,21 @@ impl Authority {
         message
     }
 
+    /// Gives a token that was just signed and is kept to its plugin, and tells of it.
+    pub(crate) fn hand_out(
+        &self,
+        state: &mut State,
+        change: &'static str,
+        issued: &Issued,
+        token: Token,
+        origin: Origin<'_>,
+    ) -> TokenMessage {
+        state.note_signed(&issued.terms.plugin_id);
+        let message = self.publish_token(issued, token);
+        self.tell_issued(change, issued, origin);
+        message
+    }
+
     /// Takes the token off a plugin's topic.
     pub(crate) fn clear_token(&self, plugin: &PluginId) {
         self.publisher.clear(topic::coordinator::token(plugin));
@@ -246,7 +261,7 @@ impl State {
     }
 
     /// Notes that `plugin` has got a new token just now.
-    pub(crate) fn note_signed(&mut self, plugin: &PluginId) {
+    fn note_signed(&mut self, plugin: &PluginId) {
         self.signed.retain(|_, at| at.elapsed() < SIGNED_LATELY);
         self.signed.insert(plugin.clone(), Instant::now());
     }

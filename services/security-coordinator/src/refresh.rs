@@ -112,11 +112,9 @@ async fn renew(
     }
     tx.commit().await?;
     for (next, token, due) in renewed {
-        state.note_signed(&next.terms.plugin_id);
-        authority.publish_token(&next, token);
         let correlation_id = next.correlation_id.clone();
         let origin = Origin { cause: due.to_string(), correlation_id: &correlation_id, traceparent: None };
-        authority.tell_issued("refreshed", &next, origin);
+        authority.hand_out(state, "refreshed", &next, token, origin);
     }
     Ok(())
 }

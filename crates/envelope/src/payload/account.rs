@@ -41,12 +41,43 @@ impl NewPassword {
     pub fn expose(&self) -> &str {
         &self.0
     }
+
+    /// Why no account takes it, whatever the account's name.
+    pub fn fault(&self) -> Option<PasswordFault> {
+        let characters = self.0.chars().count();
+        if characters < Self::LEAST {
+            Some(PasswordFault::Short(characters))
+        } else if self.0.len() > Self::MOST {
+            Some(PasswordFault::Long(self.0.len()))
+        } else if self.0.chars().any(char::is_control) {
+            Some(PasswordFault::Control)
+        } else {
+            None
+        }
+    }
 }
 
 impl fmt::Debug for NewPassword {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("NewPassword(…)")
     }
+}
+
+/// What is wrong with a password. It never shows the password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PasswordFault {
+    /// Too few characters.
+    #[error("has {0} characters, and must have at least {least}", least = NewPassword::LEAST)]
+    Short(usize),
+    /// Too many bytes.
+    #[error("has {0} bytes, and must have at most {most}", most = NewPassword::MOST)]
+    Long(usize),
+    /// It cannot be typed, or be written into a file of settings.
+    #[error("contains a control character, such as a tab or the end of a line")]
+    Control,
+    /// The first thing that anybody tries.
+    #[error("is the account's name")]
+    IsName,
 }
 
 /// `operators`.

@@ -1,7 +1,7 @@
 //! What may become of accounts, and why not. Pure.
 
 use envelope::payload::account::{
-    AddOperatorRequest, ChangeOperatorRequest, NewPassword, RemoveOperatorRequest,
+    AddOperatorRequest, ChangeOperatorRequest, NewPassword, PasswordFault, RemoveOperatorRequest,
 };
 use envelope::{OperatorName, Timestamp};
 
@@ -86,23 +86,6 @@ pub enum Refusal {
          Name at least one of them."
     )]
     Nothing(OperatorName),
-}
-
-/// What is wrong with a password. It never shows the password.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum PasswordFault {
-    /// Too few characters.
-    #[error("has {0} characters, and must have at least {least}", least = NewPassword::LEAST)]
-    Short(usize),
-    /// Too many bytes.
-    #[error("has {0} bytes, and must have at most {most}", most = NewPassword::MOST)]
-    Long(usize),
-    /// It cannot be typed, or be written into a file of settings.
-    #[error("contains a control character, such as a tab or the end of a line")]
-    Control,
-    /// The first thing that anybody tries.
-    #[error("is the account's name")]
-    IsName,
 }
 
 /// Makes an account.
@@ -244,20 +227,11 @@ fn keeps_an_admin(
 }
 
 fn check(name: &OperatorName, password: &NewPassword) -> Result<(), Refusal> {
-    let text = password.expose();
-    let length = text.chars().count();
-    let fault = if length < NewPassword::LEAST {
-        PasswordFault::Short(length)
-    } else if text.len() > NewPassword::MOST {
-        PasswordFault::Long(text.len())
-    } else if text.chars().any(char::is_control) {
-        PasswordFault::Control
-    } else if text.eq_ignore_ascii_case(name.as_str()) {
-        PasswordFault::IsName
-    } else {
-        return Ok(());
-    };
-    Err(Refusal::Password { name: name.clone(), fault })
+    let is_name = || password.expose().eq_ignore_ascii_case(name.as_str()).then_some(PasswordFault::IsName);
+    match password.fault().or_else(is_name) {
+        Some(fault) => Err(Refusal::Password { name: name.clone(), fault }),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]

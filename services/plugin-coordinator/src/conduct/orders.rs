@@ -1,16 +1,12 @@
 //! What is decided, as it is recorded: the plugin's worker does the rest.
 
+use envelope::PluginId;
 use envelope::payload::event::EventKind;
-use envelope::{Answer, ErrorBody, ErrorCode, PluginId};
 
 use super::hearing::Life;
 use crate::context::Context;
-use crate::operation::{Running, Work};
 use crate::record::{Desired, StartProgress};
-use crate::registrations::TableError;
-
-/// How often a row is looked at again when somebody else wrote meanwhile.
-const LOOKS: usize = 16;
+use crate::registrations::{LOOKS, TableError};
 
 /// Stops a plugin until somebody asks for a start. An operation that would make it run ends. Answers whether it was
 /// to run at all.
@@ -32,13 +28,13 @@ async fn try_halt(ctx: &Context, id: &PluginId, why: &str) -> Result<bool, Table
     if record.desired != Desired::Running {
         return Ok(false);
     }
-    let operation = ctx.registrations.running(id).await?.filter(|operation| makes_it_run(&operation.work));
+    let operation = ctx.registrations.running(id).await?.filter(|operation| operation.work.makes_it_run());
     let correlation_id = uuid::Uuid::now_v7().to_string();
     record.halt(why, why, &correlation_id);
     match &operation {
         None => ctx.registrations.advance(Some(&mut record), None).await?,
         Some(operation) => {
-            let answer = Answer::Failure(ended(operation, why));
+            let answer = operation.cancelled(&format!("because the framework stops the plugin: {why}"));
             ctx.registrations.finish(Some(&record), operation, &answer).await?;
             ctx.reporter.outcome(operation, &answer);
         }
@@ -46,28 +42,6 @@ async fn try_halt(ctx: &Context, id: &PluginId, why: &str) -> Result<bool, Table
     let message = format!("{id} was stopped: {why}. It stays stopped until somebody asks for a start.");
     ctx.reporter.notice(EventKind::Flood, id, message, why);
     Ok(true)
-}
-
-fn makes_it_run(work: &Work) -> bool {
-    match work {
-        Work::Start | Work::Restart { .. } | Work::Approve | Work::RevokeGrant => true,
-        Work::Install(_) | Work::Stop | Work::Remove => false,
-    }
-}
-
-fn ended(operation: &Running, why: &str) -> ErrorBody {
-    let note = match operation.work.is_about_grants() {
-        true => " What it says of grants is recorded and holds.",
-        false => "",
-    };
-    ErrorBody::new(
-        ErrorCode::Cancelled,
-        format!(
-            "{} of {} was ended because the framework stops the plugin: {why}.{note}",
-            operation.work.operation(),
-            operation.plugin_id
-        ),
-    )
 }
 
 /// Restarts a plugin that is in this life of its process, when no operation runs on it. `why` goes on after its

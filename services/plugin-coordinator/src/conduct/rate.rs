@@ -1,20 +1,17 @@
-//! How often each plugin may send. A token bucket for each: it holds as many messages as may come at once, and
-//! fills at the rate that may last. Looked at before a message is parsed, so that what comes over it costs little.
+//! How often each plugin may send: a token bucket for each. Looked at before a message is parsed, so that what
+//! comes over it costs little.
 //!
 //! Reads no clock: the caller says what time it is.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
+use chassis::rate::{Flood, TokenBucket};
 use envelope::PluginId;
 use tokio::time::Instant;
 
 /// A flood is an event at most this often.
 const TOLD: Duration = Duration::from_secs(60);
-/// For how long a plugin must be over its bound before it is stopped.
-const LASTING: Duration = Duration::from_secs(10);
-/// A pause that ends a flood.
-const PAUSE: Duration = Duration::from_secs(2);
 
 /// The buckets of all plugins. There is none but for plugins that are installed.
 #[derive(Debug)]
@@ -26,23 +23,13 @@ pub(super) struct Rates {
 
 #[derive(Debug)]
 struct Bucket {
-    tokens: f64,
-    seen: Instant,
-    flood: Option<Flood>,
+    tokens: TokenBucket,
+    flood: Flood,
+    /// Messages that came since the flood began, dropped or not.
+    messages: u64,
     /// Messages that were dropped and told of in no event.
     untold: u64,
     told: Option<Instant>,
-}
-
-/// The time since messages are dropped without a pause.
-#[derive(Debug)]
-struct Flood {
-    first: Instant,
-    last: Instant,
-    /// Messages that came in it, dropped or not.
-    messages: u64,
-    /// When it was last said that it does not stop.
-    lasting: Option<Instant>,
 }
 
 /// What becomes of a message.
@@ -66,20 +53,16 @@ impl Rates {
 
     /// A message of `id` has come.
     pub(super) fn knock(&mut self, id: &PluginId, now: Instant) -> Verdict {
-        let (per_second, burst) = (f64::from(self.per_second), f64::from(self.burst));
-        if !self.buckets.contains_key(id) {
-            let full = Bucket { tokens: burst, seen: now, flood: None, untold: 0, told: None };
-            self.buckets.insert(id.clone(), full);
-        }
-        let Some(bucket) = self.buckets.get_mut(id) else { return Verdict::In };
-        let since = now.saturating_duration_since(bucket.seen).as_secs_f64();
-        bucket.tokens = (bucket.tokens + since * per_second).min(burst);
-        bucket.seen = now;
-        if let Some(flood) = &mut bucket.flood {
-            flood.messages = flood.messages.saturating_add(1);
-        }
-        if bucket.tokens >= 1.0 {
-            bucket.tokens -= 1.0;
+        let bucket = self.buckets.entry(id.clone()).or_insert_with(|| Bucket {
+            tokens: TokenBucket::full(self.per_second, self.burst, now),
+            flood: Flood::default(),
+            messages: 0,
+            untold: 0,
+            told: None,
+        });
+        bucket.messages = bucket.messages.saturating_add(1);
+        if bucket.tokens.holds_one(now) {
+            bucket.tokens.take_one();
             return Verdict::In;
         }
         bucket.drop_one(now)
@@ -94,17 +77,10 @@ impl Rates {
 impl Bucket {
     fn drop_one(&mut self, now: Instant) -> Verdict {
         self.untold = self.untold.saturating_add(1);
-        let goes_on = |flood: &&mut Flood| now.saturating_duration_since(flood.last) <= PAUSE;
-        let lasting = match self.flood.as_mut().filter(goes_on) {
-            Some(flood) => {
-                flood.last = now;
-                flood.is_lasting(now).then(|| flood.rate())
-            }
-            None => {
-                self.flood = Some(Flood { first: now, last: now, messages: 1, lasting: None });
-                None
-            }
-        };
+        if self.flood.over(now) {
+            self.messages = 1;
+        }
+        let lasting = self.flood.is_lasting(now).then(|| self.rate());
         let due = self.told.is_none_or(|at| now.saturating_duration_since(at) >= TOLD);
         let tell = due.then(|| std::mem::take(&mut self.untold));
         if due {
@@ -112,23 +88,10 @@ impl Bucket {
         }
         Verdict::Over { tell, lasting }
     }
-}
 
-impl Flood {
-    /// Whether it has lasted too long, and nobody was told for as long.
-    fn is_lasting(&mut self, now: Instant) -> bool {
-        let long = now.saturating_duration_since(self.first) >= LASTING;
-        let due = self.lasting.is_none_or(|at| now.saturating_duration_since(at) >= LASTING);
-        if long && due {
-            self.lasting = Some(now);
-        }
-        long && due
-    }
-
-    /// Messages a second.
+    /// Messages a second in the flood.
     fn rate(&self) -> u64 {
-        let seconds = self.last.saturating_duration_since(self.first).as_secs().max(1);
-        self.messages / seconds
+        self.messages / self.flood.lasts().as_secs().max(1)
     }
 }
 

@@ -7,6 +7,7 @@ use envelope::{ErrorBody, ErrorCode, Timestamp};
 use serde_json::json;
 
 use super::{Refusal, admit, busy, follow_grants, why};
+use crate::admission::shown;
 use crate::context::Context;
 use crate::operation::Work;
 use crate::record::{Record, keys};
@@ -39,7 +40,7 @@ pub(super) async fn handle(
 
 fn unknown(record: &Record, key: &str) -> ErrorBody {
     let asked = record.asked();
-    let shown: String = key.chars().filter(|c| !c.is_control()).take(80).collect();
+    let shown = shown(key);
     let known = match asked.as_slice() {
         [] => "It asks for nothing beyond its own topics.".to_owned(),
         asked => format!("Name one of these: {}.", keys(asked)),

@@ -40,6 +40,15 @@ pub(crate) fn keys(grants: &[Grant]) -> String {
     }
 }
 
+/// What is to be approved of an image: everything that its manifest asks for.
+pub(crate) fn approval(image_digest: &str, manifest: &Manifest, asked: &[Grant]) -> ApprovalDetails {
+    ApprovalDetails {
+        approve: approval_digest(image_digest, &manifest.digest(), asked),
+        rating: manifest::rating(manifest, asked),
+        grants: asked.iter().map(Grant::entry).collect(),
+    }
+}
+
 impl Record {
     fn of(&self, approved: bool) -> impl Iterator<Item = &Grant> {
         let list = self.release.grants.iter();
@@ -69,12 +78,7 @@ impl Record {
     /// What is to be approved so that it has everything that it asks for: all of that, not only what is
     /// missing, so that one digest means one list.
     pub fn approval(&self, manifest: &Manifest) -> ApprovalDetails {
-        let asked = self.asked();
-        ApprovalDetails {
-            approve: approval_digest(&self.release.digest, &manifest.digest(), &asked),
-            rating: manifest::rating(manifest, &asked),
-            grants: asked.iter().map(Grant::entry).collect(),
-        }
+        approval(&self.release.digest, manifest, &self.asked())
     }
 
     /// How far it has to be trusted with what it has.

@@ -10,7 +10,7 @@ use crate::tokens::Issued;
 
 impl Authority {
     /// Tells that a plugin has a new token. The token itself is never told.
-    pub(crate) fn tell_issued(&self, change: &'static str, issued: &Issued, origin: Origin<'_>) {
+    pub(super) fn tell_issued(&self, change: &'static str, issued: &Issued, origin: Origin<'_>) {
         let details = json!({
             "change": change,
             "start_id": issued.terms.start_id,

@@ -129,9 +129,7 @@ pub(crate) async fn issue(
         let replaced = Origin { cause, traceparent, ..origin };
         authority.tell_revoked("revoked", &plugin, older.terms.start_id, replaced);
     }
-    state.note_signed(&plugin);
-    let message = authority.publish_token(&issued, token);
-    authority.tell_issued("issued", &issued, origin);
+    let message = authority.hand_out(&mut state, "issued", &issued, token, origin);
     authority.changed();
     Ok(message)
 }

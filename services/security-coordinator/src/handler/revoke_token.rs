@@ -139,9 +139,7 @@ async fn one(
     let again = Origin { cause: origin.cause.clone(), traceparent: origin.traceparent.clone(), ..origin };
     authority.tell_token_revoked(&plugin, start, jti, origin);
     if let Some((issued, token)) = next {
-        state.note_signed(&plugin);
-        authority.publish_token(&issued, token);
-        authority.tell_issued("refreshed", &issued, again);
+        authority.hand_out(&mut state, "refreshed", &issued, token, again);
     }
     authority.changed();
     Ok(answer)

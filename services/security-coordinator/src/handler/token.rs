@@ -80,9 +80,7 @@ async fn refresh(
     let token = state.sign_new(&next)?;
     tokens::put(&mut tx, &next).await?;
     tx.commit().await?;
-    state.note_signed(plugin);
-    let message = authority.publish_token(&next, token);
-    authority.tell_issued("refreshed", &next, origin);
+    let message = authority.hand_out(&mut state, "refreshed", &next, token, origin);
     authority.changed();
     Ok(message)
 }

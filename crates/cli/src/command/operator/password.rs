@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal, Read};
 use aws_lc_rs::rand;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use envelope::payload::account::NewPassword;
+use envelope::payload::account::{NewPassword, PasswordFault};
 
 use crate::args::NewPasswordFrom;
 use crate::failure::Failure;
@@ -98,15 +98,18 @@ async fn from_terminal(account: &str, asked: &mut impl Ask) -> Result<NewPasswor
 
 /// Checks what the coordinator would refuse too, without sending the password anywhere.
 fn check(text: &str) -> Result<NewPassword, String> {
-    let (characters, bytes) = (text.chars().count(), text.len());
-    if characters < NewPassword::LEAST {
-        Err(format!("has {characters} characters; it must have at least {}", NewPassword::LEAST))
-    } else if bytes > NewPassword::MOST {
-        Err(format!("has more than {} bytes, which is the most", NewPassword::MOST))
-    } else if text.chars().any(char::is_control) {
-        Err("has control characters, such as a second line".to_owned())
-    } else {
-        Ok(NewPassword::new(text))
+    let password = NewPassword::new(text);
+    match password.fault() {
+        None => Ok(password),
+        Some(PasswordFault::Short(characters)) => {
+            Err(format!("has {characters} characters; it must have at least {}", NewPassword::LEAST))
+        }
+        Some(PasswordFault::Long(_)) => {
+            Err(format!("has more than {} bytes, which is the most", NewPassword::MOST))
+        }
+        Some(PasswordFault::Control) => Err("has control characters, such as a second line".to_owned()),
+        // Only the coordinator compares it with names.
+        Some(fault @ PasswordFault::IsName) => Err(fault.to_string()),
     }
 }
 
