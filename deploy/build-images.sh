@@ -11,9 +11,11 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
 COORDINATORS='plugin-coordinator security-coordinator message-coordinator'
-# What the framework runs on; the registry is built for who names it.
+# What the framework runs on; the registry is built for who names it, and so is the plugin coordinator that holds
+# where the drill wants to kill it.
 USUAL="$COORDINATORS init cli broker tools forwarder"
-ALL="$USUAL registry"
+DRILL=plugin-coordinator-drill
+ALL="$USUAL registry $DRILL"
 STAGE=$CACHE/images
 # Files in an image are as old as this, so that the same content makes the same image.
 EPOCH='1970-01-01 00:00:00 UTC'
@@ -21,7 +23,8 @@ EPOCH='1970-01-01 00:00:00 UTC'
 # package_of NAME, program_of NAME, user_of NAME: what fills an image and who runs in it. The plugin
 # coordinator is root (without a capability): the engine's socket has another group on each host.
 package_of() { case $1 in init | broker) echo bigskies-init ;; cli) echo bigskies ;; *) echo "$1" ;; esac }
-program_of() { case $1 in init | broker) echo bigskies-init ;; cli) echo bigskies ;; forwarder) echo bigskies-forwarder ;; *) echo "$1" ;; esac }
+program_of() { case $1 in init | broker) echo bigskies-init ;; cli) echo bigskies ;; forwarder) echo bigskies-forwarder ;; "$DRILL") echo plugin-coordinator ;; *) echo "$1" ;; esac }
+image_of() { case $1 in "$DRILL") echo "bigskies/plugin-coordinator:$VERSION-drill" ;; *) echo "bigskies/$1:$VERSION" ;; esac }
 user_of() {
   case $1 in
     broker) echo 64100 ;;
@@ -34,7 +37,8 @@ user_of() {
   esac
 }
 
-has_program() { case $1 in tools | registry) false ;; *) true ;; esac }
+# Built together; the drill's has other features.
+has_program() { case $1 in tools | registry | "$DRILL") false ;; *) true ;; esac }
 wanted() { case " ${names[*]} " in *" $1 "*) true ;; *) false ;; esac }
 
 build_programs() {
@@ -51,9 +55,9 @@ stage() {
   local name=$1 root=$STAGE/$1/root
   rm -rf "${STAGE:?}/$name"
   mkdir -p "$root"
-  if has_program "$name"; then install -m 755 "$programs/$(program_of "$name")" "$root/$(program_of "$name")"; fi
+  if has_program "$name" || [ "$name" = $DRILL ]; then install -m 755 "$programs/$(program_of "$name")" "$root/$(program_of "$name")"; fi
   case $name in
-    *-coordinator | cli | registry) install -D -m 644 /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/ca-certificates.crt" ;;
+    *-coordinator | "$DRILL" | cli | registry) install -D -m 644 /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/ca-certificates.crt" ;;
   esac
   case $name in
     broker) stage_usr "$root" usr/sbin/mosquitto
@@ -114,7 +118,8 @@ dockerfile() {
 
 # build NAME: an image labelled with the digest of its content; the one that is there stays when it has it.
 build() {
-  local name=$1 image=bigskies/$1:$VERSION digest present
+  local name=$1 image digest present
+  image=$(image_of "$1")
   stage "$name"
   digest=$(cd "$STAGE/$name" && tar -c --sort=name --owner=0 --group=0 --numeric-owner . | sha256sum | cut -d' ' -f1)
   present=$(docker image inspect --format '{{index .Config.Labels "org.bigskies.content"}}' "$image" 2>/dev/null || true)
@@ -133,6 +138,7 @@ build() {
 
 main() {
   if ! have cargo; then
+    ! wanted $DRILL || fail "the drill's plugin coordinator is built with Rust alone; install it: https://rustup.rs"
     # No Rust here: in containers then, from base images of a registry.
     "$ROOT/deploy/compose.sh" --profile tools --profile registry build ||
       fail "the images could not be built: install Rust (https://rustup.rs) and run this again, or let the engine reach an image registry"
@@ -141,7 +147,12 @@ main() {
   build_programs
   if wanted broker || wanted tools; then broker_root=$("$ROOT/deploy/broker-root.sh"); fi
   mkdir -p "$STAGE"
-  for name in "${names[@]}"; do build "$name"; done
+  for name in "${names[@]}"; do [ "$name" = $DRILL ] || build "$name"; done
+  # Last: its program takes the place of the ordinary one where Cargo leaves them.
+  if wanted $DRILL; then
+    programs=$(BIGSKIES_FEATURES=plugin-coordinator/drill "$ROOT/deploy/build-programs.sh" plugin-coordinator)
+    build $DRILL
+  fi
   # What these replaced, unless a container still runs it.
   docker image prune --force --filter label=org.bigskies.content >/dev/null
 }

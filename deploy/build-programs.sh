@@ -3,12 +3,14 @@
 # run on. Prints the folder that they are in.
 #
 # BIGSKIES_PROFILE: the Cargo profile, `release` if not set; `quick` is for development.
+# BIGSKIES_FEATURES: Cargo features, none if not set.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
 profile=${BIGSKIES_PROFILE:-release}
 packages=()
 for package in "$@"; do packages+=(-p "$package"); done
+if [ -n "${BIGSKIES_FEATURES:-}" ]; then packages+=(--features "$BIGSKIES_FEATURES"); fi
 
 cd "$ROOT"
 host=$(rustc -vV | sed -n 's/^host: //p')

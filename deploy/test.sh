@@ -51,6 +51,7 @@ prepare "engine" "$ROOT/deploy/engine.sh" start
 prepare "broker" "$ROOT/deploy/broker-root.sh"
 prepare "compose" "$ROOT/deploy/compose.sh" --path
 [ "${BIGSKIES_BUILD:-1}" = 0 ] || prepare "images" "$ROOT/deploy/build-images.sh"
+[ "${BIGSKIES_BUILD:-1}" = 0 ] || prepare "the drill's image" "$ROOT/deploy/build-images.sh" plugin-coordinator-drill
 
 : >"$log"
 cd "$ROOT" || exit 1

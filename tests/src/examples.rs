@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use envelope::payload::lifecycle::{
-    ContainerSummary, ExitRecord, Inspection, InstallRequest, Installed, ListRequest, ListResponse,
-    LogsRequest, LogsResponse, ManifestSource, PluginRequest, RemoveRequest, Removed,
+    CancelRequest, ConfigRequest, ContainerSummary, ExitRecord, Inspection, InstallRequest, Installed,
+    ListRequest, ListResponse, LogsRequest, LogsResponse, ManifestSource, OperationEntry, OperationsRequest,
+    OperationsResponse, PluginRequest, PreviousRelease, RemoveRequest, Removed, UpdateRequest, Updated,
 };
 use envelope::payload::login::{
     Access, DeprovisionRequest, Deprovisioned, ExplainRequest, Explanation, ProvisionRequest,
@@ -16,7 +17,9 @@ use envelope::payload::token::{
     RevokeRequest, SessionRevoked, Token, TokenMessage, subject,
 };
 use envelope::topic::plugin;
-use envelope::{Answer, Generation, InstallUid, Operation, PluginId, StartId, Timestamp};
+use envelope::{
+    Answer, ErrorCode, Generation, InstallUid, Operation, OperationId, PluginId, StartId, Timestamp,
+};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -35,8 +38,23 @@ pub fn request(operation: Operation) -> Value {
             manifest: None,
             approve: None,
         }),
-        O::Start | O::Stop | O::Restart | O::Inspect | O::Grants => value(PluginRequest { plugin_id: id() }),
+        O::Start | O::Stop | O::Restart | O::Inspect | O::Grants | O::Rollback => {
+            value(PluginRequest { plugin_id: id() })
+        }
         O::Remove => value(RemoveRequest { plugin_id: id(), remove_volumes: false }),
+        O::Update => value(UpdateRequest {
+            plugin_id: id(),
+            source: Some("registry.example.com/focuser:1.1.0".to_owned()),
+            config: None,
+            manifest: None,
+            approve: None,
+        }),
+        O::Config => value(ConfigRequest {
+            plugin_id: id(),
+            config: Some(json!({"greeting": "Clouds until midnight"})),
+        }),
+        O::Operations => value(OperationsRequest { plugin_id: Some(id()), limit: Some(10) }),
+        O::Cancel => value(CancelRequest { operation_id: operation_id() }),
         O::List => value(ListRequest {}),
         O::Logs => value(LogsRequest { plugin_id: id(), tail: 20 }),
         O::Explain => value(ExplainRequest {
@@ -76,7 +94,7 @@ pub fn answer(operation: Operation) -> Value {
             changed: true,
             warnings: Vec::new(),
         }),
-        O::Start | O::Restart => value(state(Phase::Running, PluginHealth::Healthy, operation)),
+        O::Start | O::Restart | O::Config => value(state(Phase::Running, PluginHealth::Healthy, operation)),
         O::Stop => value(state(Phase::Stopped, PluginHealth::Unknown, operation)),
         O::Remove => value(Removed {
             plugin_id: id(),
@@ -84,6 +102,24 @@ pub fn answer(operation: Operation) -> Value {
             volumes_removed: Vec::new(),
             volumes_kept: vec!["bigskies-plugin-0192f3-focuser-data".to_owned()],
         }),
+        O::Update | O::Rollback => {
+            let (version, previous) = match operation {
+                O::Update => ("1.1.0", "1.0.0"),
+                _ => ("1.0.0", "1.1.0"),
+            };
+            value(Updated {
+                plugin_id: id(),
+                version: version.to_owned(),
+                previous_version: previous.to_owned(),
+                digest: DIGEST.to_owned(),
+                previous_digest: DIGEST.replace('1', "2"),
+                changed: true,
+                downtime_ms: Some(1_840),
+                warnings: Vec::new(),
+            })
+        }
+        O::Operations => value(OperationsResponse { operations: vec![entry(None)] }),
+        O::Cancel => value(entry(Some(ErrorCode::Cancelled))),
         O::List => value(ListResponse {
             plugins: vec![state(Phase::Running, PluginHealth::Healthy, Operation::Start)],
         }),
@@ -124,6 +160,27 @@ pub fn answer(operation: Operation) -> Value {
     value(Answer::Success(data))
 }
 
+fn operation_id() -> OperationId {
+    serde_json::from_value(json!("01936f1c-7a00-7000-8000-00000000000b")).expect("an operation's id")
+}
+
+fn entry(ended: Option<ErrorCode>) -> OperationEntry {
+    OperationEntry {
+        id: operation_id(),
+        plugin_id: id(),
+        operation: Operation::Update,
+        principal: "operator:ann".to_owned(),
+        step: "pull".to_owned(),
+        started_at: time(0),
+        deadline: ended.is_none().then(|| time(1_800)),
+        ended_at: ended.map(|_| time(60)),
+        success: ended.map(|_| false),
+        code: ended,
+        message: ended.map(|_| "update of focuser was ended by a cancel request of operator:ann.".to_owned()),
+        correlation_id: "01936f1c-7a00-7000-8000-00000000000c".to_owned(),
+    }
+}
+
 /// Of RFC 8037, appendix A.
 const KEY: &str = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k";
 
@@ -144,6 +201,7 @@ fn state(phase: Phase, health: PluginHealth, by: Operation) -> PluginState {
         cause: format!("operator:operator asked to {by}"),
         correlation_id: "42".to_owned(),
         operation: None,
+        watchdog: None,
     }
 }
 
@@ -173,6 +231,11 @@ fn inspection() -> Inspection {
         warnings: Vec::new(),
         rating: security::rating(),
         grants: vec![security::granted()],
+        previous: Some(PreviousRelease {
+            version: "0.9.0".to_owned(),
+            source: "registry.example.com/focuser:0.9.0".to_owned(),
+            digest: DIGEST.to_owned(),
+        }),
     }
 }
 

@@ -16,3 +16,5 @@ pub mod graph;
 pub mod source;
 
 pub mod stack;
+
+pub mod drill;

@@ -161,6 +161,9 @@ fn advice(code: ErrorCode) -> &'static str {
             "Correct the field that the message names; the operation's request schema says what is read."
         }
         C::UnknownOperation => "Use one of the operations that the message lists for this coordinator.",
+        C::NoSuchOperation => {
+            "Look at `operations`, which tells those that run and the last 1,000 that have ended, with their ids."
+        }
         C::UnknownPlugin => "Look at `list`. Ids are compared byte for byte, capitals included.",
         C::Conflict => "Give each request an id of its own; only a repeat of the same request may repeat it.",
         C::Expired => "Send it again if it is still wanted, with a later `expires_at` if it may wait.",
@@ -192,7 +195,13 @@ fn advice(code: ErrorCode) -> &'static str {
                                 `details.approve`, on an operator's own topic."
         }
         C::ApprovalChanged => "Read the new list in `details.grants`, and approve its digest instead.",
-        C::AlreadyInstalled => "Remove the plugin first; its data is kept unless `remove_volumes` is true.",
+        C::RolledBack => {
+            "Nothing is to be done for the plugin, which runs as before. Read `details.failure.log_tail` for why the new \
+                        version did not get ready, and update again with one that does."
+        }
+        C::AlreadyInstalled => {
+            "Use `update`, which replaces the image and keeps data, configuration and grants."
+        }
         C::NameTaken => {
             "Remove what has the name, or choose another: of an account, or id, alias or client id in a manifest."
         }

@@ -53,6 +53,7 @@ pub struct Stack {
     environment: BTreeMap<String, String>,
     registry_port: u16,
     login_registry_port: u16,
+    held_registry_port: u16,
     folder: TempDir,
 }
 
@@ -121,6 +122,12 @@ impl Stack {
     /// The registry that wants [`REGISTRY_LOGIN`].
     pub fn login_registry(&self) -> String {
         format!("127.0.0.1:{}", self.login_registry_port)
+    }
+
+    /// The registry without a login once more, as coordinators see it. The engine comes to this port of this
+    /// machine for it, where nobody answers: a test that does can hold up what is pulled.
+    pub fn held_registry(&self) -> String {
+        format!("127.0.0.1:{}", self.held_registry_port)
     }
 
     /// The name of a service's container.

@@ -7,14 +7,19 @@ mod e2e {
     pub mod world;
 
     mod accounts;
+    mod adopt;
     mod alone;
+    mod away;
     mod bus;
     mod config;
+    mod crowd;
+    mod drill;
     mod errors;
     mod go_sample;
     mod grants;
     mod hello;
     mod isolation;
+    mod operations;
     mod outages;
     mod phases;
     mod ports;
@@ -25,6 +30,8 @@ mod e2e {
     mod secrets;
     mod tls;
     mod tokens;
+    mod update;
+    mod watchdog;
 
     /// All tests: those that can run beside each other first.
     pub fn cases() -> Vec<runner::Case> {
@@ -38,16 +45,23 @@ mod e2e {
         cases.extend(isolation::cases());
         cases.extend(grants::cases());
         cases.extend(config::cases());
+        cases.extend(update::cases());
+        cases.extend(operations::cases());
         cases.extend(accounts::cases());
         cases.extend(tokens::cases());
         cases.extend(ports::cases());
         cases.extend(tls::cases());
+        cases.extend(watchdog::cases());
         // Before what restarts coordinators: a signing key may be used some time after it was published.
         cases.extend(rotate::cases());
         cases.extend(bus::cases());
         cases.extend(alone::cases());
         cases.extend(secrets::cases());
         cases.extend(outages::cases());
+        cases.extend(adopt::cases());
+        cases.extend(away::cases());
+        cases.extend(crowd::cases());
+        cases.extend(drill::cases());
         cases
     }
 }

@@ -2,6 +2,7 @@
 
 mod tidy {
     mod layers;
+    mod logs;
     mod owners;
     mod places;
     mod sources;

@@ -9,6 +9,7 @@ pub mod process;
 
 pub mod service;
 
+pub mod disk;
 pub mod health;
 pub mod publisher;
 

@@ -14,6 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::task::TaskTracker;
 
 use crate::config::{BrokerLogin, ConfigError, Loaded, load};
+use crate::disk::Disk;
 use crate::router::Router;
 use crate::service::{Parts, Service, Shutdown};
 use crate::sessions::{self, Identity};
@@ -119,7 +120,8 @@ pub async fn serve<S: Service>(
 ) -> anyhow::Result<()> {
     let c = S::COORDINATOR;
     let common = loaded.common;
-    let store = Store::open(&common.data_dir.join(format!("{c}.db")), S::migrations())
+    let file = common.data_dir.join(format!("{c}.db"));
+    let store = Store::open_bounded(&file, S::migrations(), common.database_max_bytes)
         .await?
         .auditing(common.audit_records);
     let identity = Identity::load(c, &common, &store).await?;
@@ -167,12 +169,15 @@ pub async fn serve<S: Service>(
         verifier: parts.verifier.clone(),
         tasks: handlers.clone(),
         requests: common.requests.clone(),
+        shutdown: shutdown.clone(),
     };
     tasks.spawn(watch.work(telemetry_inbox, last.clone()));
     tasks.spawn(parts.publisher.clone().work(telemetry_bus.clone(), last.clone()));
     tasks.spawn(parts.replies.clone().work(request_bus.clone(), last.clone()));
     let health_file = common.run_dir.join("health");
     tasks.spawn(parts.health.clone().report(parts.publisher.clone(), health_file, shutdown.clone()));
+    let disk = Disk::of(common.data_dir.clone(), common.data_reserve_bytes);
+    tasks.spawn(disk.watch(parts.health.clone(), shutdown.clone()));
     let router = tasks.spawn(router.work(request_inbox, shutdown.clone()));
     let work = tasks.spawn(Arc::clone(&service).run(shutdown.clone()));
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bus::{Bus, Outgoing};
 use envelope::{Answer, Coordinator, Envelope, ErrorBody, ErrorCode, MessageType, Timestamp};
-use store::{Journal, Owed};
+use store::{Delivered, Journal, Owed};
 use tokio::sync::Notify;
 
 use crate::service::Shutdown;
@@ -109,8 +109,10 @@ impl Replies {
 
     /// Publishes responses until `shutdown`.
     pub(crate) async fn work(self, bus: Bus, shutdown: Shutdown) {
+        // Delivered, and not noted yet: they are not published again for that.
+        let mut unnoted = Vec::new();
         loop {
-            let pause = match self.publish_owed(&bus).await {
+            let pause = match self.publish_owed(&bus, &mut unnoted).await {
                 Ok(()) => None,
                 Err(error) => {
                     tracing::warn!(error, "responses are owed and cannot be delivered yet");
@@ -125,8 +127,9 @@ impl Replies {
         }
     }
 
-    async fn publish_owed(&self, bus: &Bus) -> Result<(), String> {
+    async fn publish_owed(&self, bus: &Bus, unnoted: &mut Vec<Delivered>) -> Result<(), String> {
         loop {
+            self.note(unnoted).await?;
             let owed = self.journal.owed().await.map_err(|e| e.to_string())?;
             if owed.is_empty() {
                 return Ok(());
@@ -141,9 +144,18 @@ impl Replies {
                     let error = telemetry::chain(&error);
                     tracing::error!(request = id, error, "a response cannot be delivered at all");
                 }
-                self.journal.delivered(&delivered).await.map_err(|e| e.to_string())?;
+                unnoted.push(delivered);
+                self.note(unnoted).await?;
             }
         }
+    }
+
+    async fn note(&self, unnoted: &mut Vec<Delivered>) -> Result<(), String> {
+        while let Some(delivered) = unnoted.last() {
+            self.journal.delivered(delivered).await.map_err(|e| e.to_string())?;
+            unnoted.pop();
+        }
+        Ok(())
     }
 }
 

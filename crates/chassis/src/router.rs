@@ -1,7 +1,7 @@
 //! The request session, from arrival to answer. At the `door` a request is let in or not, and nothing else is
 //! done there, so that a flood is read as fast as it comes. At the `desk` it is `received`, recorded and
 //! acknowledged, or sent back. `serving` authorises, hands over and answers. `marker` finds out what waited in
-//! the broker while we were away, `sweep` says who asks too often.
+//! the broker while we were away, `sweep` says who asks too often, `storage` how the database is.
 //!
 //! A request is acknowledged to the broker when it is in the journal, and not before. Requests between
 //! coordinators are not journalled: they are idempotent, their caller asks again, and their answers hold
@@ -12,6 +12,7 @@ mod door;
 mod marker;
 mod received;
 mod serving;
+mod storage;
 mod sweep;
 
 use std::sync::Arc;
@@ -47,6 +48,7 @@ pub(crate) struct Router<S> {
     pub(crate) verifier: token::Verifier,
     pub(crate) tasks: TaskTracker,
     pub(crate) requests: RequestSettings,
+    pub(crate) shutdown: Shutdown,
 }
 
 /// What the task at the door has in its hands.

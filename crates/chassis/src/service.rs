@@ -94,6 +94,12 @@ impl Permit {
         Self { principal, operation }
     }
 
+    /// A permit that no router has made, for tests of handlers.
+    #[cfg(feature = "testing")]
+    pub fn for_test(principal: Principal, operation: Operation) -> Self {
+        Self::new(principal, operation)
+    }
+
     /// Who asks.
     pub fn principal(&self) -> &Principal {
         &self.principal

@@ -3,6 +3,7 @@
 
 mod chassis {
     mod audit;
+    mod disk;
     mod flood;
     mod size;
     mod stage;

@@ -1,6 +1,7 @@
 //! The command line as it is typed: names, help texts, and checks that need no broker.
 
 mod audit;
+mod operations;
 mod operator;
 mod parse;
 mod plugin;
@@ -13,9 +14,10 @@ use envelope::PluginId;
 use envelope::payload::login::Access;
 
 pub(crate) use audit::Audit;
+pub(crate) use operations::{Cancel, Operations};
 pub(crate) use operator::{AddOperator, NewPasswordFrom, Operator, SetOperator};
 use parse::duration;
-pub(crate) use plugin::{Approve, Control, Id, Install, Logs, Plugin, Remove, RevokeGrant};
+pub(crate) use plugin::{Approve, Config, Control, Id, Install, Logs, Plugin, Remove, RevokeGrant, Update};
 
 const AFTER_HELP: &str = "\
 Login:
@@ -36,7 +38,9 @@ Examples:
   bigskies status
   bigskies plugin install registry.example.org/focuser:1.0.0 --id focuser
   bigskies plugin start focuser
+  bigskies plugin update focuser registry.example.org/focuser:1.1.0
   bigskies plugin grants focuser
+  bigskies operations
   bigskies operator add ann --role viewer
   bigskies audit --plugin focuser --since 2h
   bigskies --json plugin list | jq -r '.plugins[].plugin_id'";
@@ -90,6 +94,10 @@ pub(crate) enum Command {
     Plugin(Plugin),
     /// Show what happens: phases, progress, health, refusals, each with its cause
     Events(Events),
+    /// Show the operations on plugins: those that run, then those that have ended
+    Operations(Operations),
+    /// End an operation that runs; what it has done so far is undone
+    Cancel(Cancel),
     /// Show who asked for what, and what came of it
     Audit(Audit),
     /// Look at the accounts of operators, and make, change and delete them
@@ -252,6 +260,41 @@ mod tests {
         assert!(parsed("token revoke --jti j-1").is_ok());
         for line in ["token revoke", "token revoke --plugin focuser --jti j-1", "token revoke focuser"] {
             assert!(parsed(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_configuration_is_given_or_taken_away_and_an_update_needs_no_image() {
+        for line in [
+            "plugin config focuser --file a.json",
+            "plugin config focuser --clear",
+            "plugin update focuser",
+            "plugin update focuser r/i:2 --manifest plugin.json --config a.json --approve sha256:ab",
+        ] {
+            assert!(parsed(line).is_ok(), "{line}");
+        }
+        for line in [
+            "plugin config focuser",
+            "plugin config focuser --clear --file a.json",
+            "plugin update",
+            "plugin rollback",
+        ] {
+            assert_eq!(parsed(line).expect_err("not possible").exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn operations_are_chosen_by_plugin_and_ended_by_their_id() {
+        for line in [
+            "operations",
+            "operations --plugin focuser --limit 0",
+            "operations -n 1000",
+            "cancel 01936f1c-7a00-7000-8000-00000000000b",
+        ] {
+            assert!(parsed(line).is_ok(), "{line}");
+        }
+        for line in ["operations --limit 1001", "operations focuser", "cancel", "cancel focuser"] {
+            assert_eq!(parsed(line).expect_err("not possible").exit_code(), 2, "{line}");
         }
     }
 

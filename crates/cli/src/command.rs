@@ -5,6 +5,7 @@ mod audit;
 mod completions;
 mod events;
 mod key;
+mod operations;
 mod operator;
 mod plugin;
 mod sessions;
@@ -59,6 +60,8 @@ async fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
             acl::explain(id, access.into(), topic, context).await
         }
         Command::Acl(Acl::Proof) => acl::proof(context).await,
+        Command::Operations(args) => operations::list(args, context).await,
+        Command::Cancel(args) => operations::cancel(args.operation, context).await,
         Command::Audit(args) => audit::run(args, context).await,
         Command::Operator(command) => operator::run(command, context).await,
         Command::Sessions => sessions::run(context).await,

@@ -259,8 +259,14 @@ impl Failure {
             Self::NoAnswer { correlation_id, coordinator, .. } => vec![format!(
                 "look for {correlation_id} in `docker compose logs {coordinator}-coordinator`; the request may still be carried out"
             )],
+            Self::Interrupted { operation: Some(operation) } if operation.coordinator() == Coordinator::Plugin => {
+                vec![format!(
+                    "the coordinator goes on with {operation}: `bigskies operations` shows how far it is, \
+                     `bigskies cancel` ends it"
+                )]
+            }
             Self::Interrupted { operation: Some(operation) } => vec![format!(
-                "the coordinator goes on with {operation}: `bigskies plugin list` shows how far it is"
+                "the coordinator goes on with {operation}: `bigskies audit` shows what came of it"
             )],
             Self::Interrupted { operation: None } | Self::Output(_) => Vec::new(),
         }

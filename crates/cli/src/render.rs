@@ -13,7 +13,7 @@ mod table;
 pub(crate) use clean::{clean, clean_lines};
 pub(crate) use fields::Fields;
 pub(crate) use ink::{Ink, finish, ink};
-pub(crate) use measure::{ago, bytes, lasting, shorten};
+pub(crate) use measure::{ago, bytes, lasting, lasting_exactly, shorten};
 pub(crate) use table::Table;
 
 use envelope::payload::health::HealthStatus;

@@ -30,11 +30,14 @@ const PATIENT: Duration = Duration::from_millis(300);
 pub(crate) fn patience(operation: Operation) -> Duration {
     let minutes = match operation {
         Operation::Install
+        | Operation::Update
+        | Operation::Rollback
+        | Operation::Config
         | Operation::Start
         | Operation::Restart
         | Operation::Approve
         | Operation::RevokeGrant => 10,
-        Operation::Stop | Operation::Remove => 5,
+        Operation::Stop | Operation::Remove | Operation::Cancel => 5,
         Operation::Proof => 2,
         // It is asked of all, and what those say who are there must not wait for one who is not.
         Operation::Audit => return Duration::from_secs(10),

@@ -116,6 +116,8 @@ codes! {
     BadRequest = "bad_request",
     /// The coordinator has no such operation.
     UnknownOperation = "unknown_operation",
+    /// No operation of this id runs, or is remembered.
+    NoSuchOperation = "no_such_operation",
     /// No plugin of this id is installed.
     UnknownPlugin = "unknown_plugin",
     /// The same request id was used before with other content.
@@ -146,6 +148,8 @@ codes! {
     ApprovalRequired = "approval_required",
     /// What was approved is not what the image asks for now.
     ApprovalChanged = "approval_changed",
+    /// An update did not get ready, and what ran before runs again.
+    RolledBack = "rolled_back",
     /// The plugin is installed with another image.
     AlreadyInstalled = "already_installed",
     /// The id, alias or client id belongs to another plugin, or the name to another account.

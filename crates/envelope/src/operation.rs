@@ -22,6 +22,12 @@ pub enum Operation {
     Restart,
     /// Uninstalls a plugin.
     Remove,
+    /// Replaces a plugin's image, and goes back by itself when the new one does not get ready.
+    Update,
+    /// Goes back to the image, manifest, configuration and grants that a plugin had before its last update.
+    Rollback,
+    /// Replaces a plugin's configuration, and restarts it with the new one when it runs.
+    Config,
     /// Tells all plugins and their states.
     List,
     /// Tells everything about one plugin.
@@ -34,6 +40,10 @@ pub enum Operation {
     Approve,
     /// Takes one grant back from a plugin, and restarts or stops it when it runs.
     RevokeGrant,
+    /// Tells the operations that run, and those that have ended, with what came of them.
+    Operations,
+    /// Ends an operation that runs: what was not done yet is undone.
+    Cancel,
     /// Tells whether a plugin may publish or subscribe to a topic, and by which rule.
     Explain,
     /// Tries at the broker that no plugin can reach what is not its own.
@@ -89,18 +99,23 @@ pub enum Callers {
 
 impl Operation {
     /// All operations.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 32] = [
         Self::Install,
         Self::Start,
         Self::Stop,
         Self::Restart,
         Self::Remove,
+        Self::Update,
+        Self::Rollback,
+        Self::Config,
         Self::List,
         Self::Inspect,
         Self::Logs,
         Self::Grants,
         Self::Approve,
         Self::RevokeGrant,
+        Self::Operations,
+        Self::Cancel,
         Self::Explain,
         Self::Proof,
         Self::Sessions,
@@ -127,12 +142,17 @@ impl Operation {
             Self::Stop => "stop",
             Self::Restart => "restart",
             Self::Remove => "remove",
+            Self::Update => "update",
+            Self::Rollback => "rollback",
+            Self::Config => "config",
             Self::List => "list",
             Self::Inspect => "inspect",
             Self::Logs => "logs",
             Self::Grants => "grants",
             Self::Approve => "approve",
             Self::RevokeGrant => "revoke-grant",
+            Self::Operations => "operations",
+            Self::Cancel => "cancel",
             Self::Explain => "explain",
             Self::Proof => "proof",
             Self::Sessions => "sessions",
@@ -167,12 +187,17 @@ impl Operation {
             | Self::Stop
             | Self::Restart
             | Self::Remove
+            | Self::Update
+            | Self::Rollback
+            | Self::Config
             | Self::List
             | Self::Inspect
             | Self::Logs
             | Self::Grants
             | Self::Approve
             | Self::RevokeGrant
+            | Self::Operations
+            | Self::Cancel
             | Self::Audit => Coordinator::Plugin,
             Self::Explain
             | Self::Proof
@@ -200,9 +225,13 @@ impl Operation {
     /// Who may ask for it.
     pub fn callers(self) -> Callers {
         match self {
-            Self::Install | Self::Remove => Callers::People { permission: "plugin:configure" },
-            Self::Start | Self::Stop | Self::Restart => Callers::People { permission: "plugin:control" },
-            Self::List | Self::Inspect | Self::Grants | Self::Explain => {
+            Self::Install | Self::Remove | Self::Update | Self::Rollback | Self::Config => {
+                Callers::People { permission: "plugin:configure" }
+            }
+            Self::Start | Self::Stop | Self::Restart | Self::Cancel => {
+                Callers::People { permission: "plugin:control" }
+            }
+            Self::List | Self::Inspect | Self::Grants | Self::Operations | Self::Explain => {
                 Callers::People { permission: "plugin:read" }
             }
             Self::Logs | Self::Sessions | Self::Introspect | Self::Audit => {

@@ -17,10 +17,20 @@ pub const REMEMBERED_MILLIS: i64 = 24 * 60 * 60 * 1000;
 /// keeps a session of ours, 10 minutes.
 pub const REDELIVERY_MILLIS: i64 = 10 * 60 * 1000;
 
-/// Most answered requests of one plugin that are remembered, and most bytes of their responses: otherwise a
-/// plugin that asks without a pause fills the disk.
-const PLUGIN_REQUESTS: i64 = 1000;
-const PLUGIN_BYTES: i64 = 8 * 1024 * 1024;
+/// Most answered requests of one principal that are remembered, and most bytes of their responses: otherwise one
+/// that asks without a pause fills the disk. First and last of the principals, in the order of their names: ';' is
+/// the character after ':'.
+struct Crowd {
+    from: &'static str,
+    to: &'static str,
+    requests: i64,
+    bytes: i64,
+}
+
+const CROWDS: [Crowd; 2] = [
+    Crowd { from: "plugin:", to: "plugin;", requests: 1000, bytes: 8 * 1024 * 1024 },
+    Crowd { from: "operator:", to: "operator;", requests: 10_000, bytes: 32 * 1024 * 1024 },
+];
 
 /// A request as it arrived, decoded as far as the router needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -277,21 +287,31 @@ impl Journal {
         Ok(done.rows_affected())
     }
 
-    /// Forgets what was answered to each plugin beyond its newest [`PLUGIN_REQUESTS`] and [`PLUGIN_BYTES`].
-    /// Returns how many.
+    /// Forgets what was answered beyond the newest of each principal: 1,000 requests and 8 MiB of a plugin, 10,000
+    /// and 32 MiB of an operator. Returns how many.
     ///
     /// # Errors
     /// The database failed.
     pub async fn forget_crowds(&self) -> Result<u64, sqlx::Error> {
-        // ';' is the character after ':': the range of everything that begins with "plugin:".
-        let done = sqlx::query(
-            "DELETE FROM requests WHERE id IN (SELECT id FROM (              SELECT id, delivered, row_number() OVER newer AS place, sum(length(response)) OVER newer AS bytes              FROM requests WHERE principal >= 'plugin:' AND principal < 'plugin;'              WINDOW newer AS (PARTITION BY principal ORDER BY received_at DESC ROWS UNBOUNDED PRECEDING))              WHERE delivered = 1 AND (place > ? OR bytes > ?))",
-        )
-        .bind(PLUGIN_REQUESTS)
-        .bind(PLUGIN_BYTES)
-        .execute(&self.pool)
-        .await?;
-        Ok(done.rows_affected())
+        let mut forgotten = 0;
+        for crowd in CROWDS {
+            let done = sqlx::query(
+                "DELETE FROM requests WHERE id IN (SELECT id FROM ( \
+                 SELECT id, delivered, row_number() OVER newer AS place, \
+                 sum(length(response)) OVER newer AS bytes \
+                 FROM requests WHERE principal >= ? AND principal < ? \
+                 WINDOW newer AS (PARTITION BY principal ORDER BY received_at DESC ROWS UNBOUNDED PRECEDING)) \
+                 WHERE delivered = 1 AND (place > ? OR bytes > ?))",
+            )
+            .bind(crowd.from)
+            .bind(crowd.to)
+            .bind(crowd.requests)
+            .bind(crowd.bytes)
+            .execute(&self.pool)
+            .await?;
+            forgotten += done.rows_affected();
+        }
+        Ok(forgotten)
     }
 }
 

@@ -6,20 +6,25 @@
 
 pub mod audit;
 pub mod journal;
+pub mod room;
+pub mod trouble;
 
-use std::fs::Permissions;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+mod open;
 
-use sqlx::SqlitePool;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use sqlx::{Connection as _, SqliteConnection, SqlitePool};
 
 pub use sqlx::migrate::Migrator;
 pub use sqlx::{Error, SqliteConnection as Connection};
 
 pub use audit::{Audit, Entry};
 pub use journal::{Acceptance, Accepted, Delivered, Journal, Owed, Received};
+pub use open::{MOST_BYTES, OpenError};
+use open::{Opened, Renewal};
+pub use room::Room;
+pub use trouble::{Kind, Trouble};
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
@@ -27,85 +32,36 @@ static MIGRATIONS: Migrator = sqlx::migrate!();
 #[derive(Clone, Debug)]
 pub struct Store {
     pool: SqlitePool,
+    /// Kept until the end, so that others can be opened on a disk that is full.
+    first: Arc<Mutex<Option<SqliteConnection>>>,
+    path: Arc<Path>,
+    renewal: Arc<Renewal>,
     audited: audit::Bounds,
-}
-
-/// Why a database cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The folder or the file cannot be used.
-    #[error("cannot open the database {path}; check that the folder exists, is writable and has room")]
-    Open {
-        /// The file.
-        path: PathBuf,
-        /// What SQLite said.
-        #[source]
-        source: sqlx::Error,
-    },
-    /// It is damaged.
-    #[error(
-        "the database {path} is damaged ({found}); restore it from a copy, or move it away to start \
-         with an empty one: running plugins are adopted"
-    )]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What the check found.
-        found: String,
-    },
-    /// It was written by another version.
-    #[error("cannot bring the database {path} to this version's tables; was it written by a later version?")]
-    Migrate {
-        /// The file.
-        path: PathBuf,
-        /// What the migration said.
-        #[source]
-        source: sqlx::migrate::MigrateError,
-    },
 }
 
 impl Store {
     /// Opens the database at `path`, creates it when it is missing, checks it, and brings its tables up to
-    /// date with this crate's and the service's `own` migrations.
+    /// date with this crate's and the service's `own` migrations. Its file has at most [`MOST_BYTES`].
     ///
     /// Writes reach the disk before they are acknowledged (`synchronous=FULL`). The files are their owner's alone:
-    /// requests can hold what is nobody else's business.
+    /// requests can hold what is nobody else's business. A file that is damaged is kept as it is.
     ///
     /// # Errors
-    /// The file cannot be used, is damaged, or is of a later version.
+    /// The file cannot be used or written, is damaged, or is of a later version.
     pub async fn open(path: &Path, own: &Migrator) -> Result<Self, OpenError> {
-        let open = |source| OpenError::Open { path: path.to_owned(), source };
-        close_to_others(path).map_err(|e| open(e.into()))?;
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(Duration::from_secs(10));
-        let pool = SqlitePoolOptions::new()
-            .max_connections(4)
-            .acquire_timeout(Duration::from_secs(15))
-            .connect_with(options)
-            .await
-            .map_err(|e| match e.as_database_error().map(|d| d.message().to_owned()) {
-                Some(found) if found.contains("not a database") || found.contains("malformed") => {
-                    OpenError::Damaged { path: path.to_owned(), found }
-                }
-                _ => open(e),
-            })?;
-        let found: String =
-            sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&pool).await.map_err(open)?;
-        if found != "ok" {
-            return Err(OpenError::Damaged { path: path.to_owned(), found });
-        }
-        for migrator in [&MIGRATIONS, own] {
-            Migrator { migrations: migrator.migrations.clone(), ignore_missing: true, ..Migrator::DEFAULT }
-                .run(&pool)
-                .await
-                .map_err(|source| OpenError::Migrate { path: path.to_owned(), source })?;
-        }
-        Ok(Self { pool, audited: audit::Bounds::default() })
+        Self::open_bounded(path, own, MOST_BYTES).await
+    }
+
+    /// The same with a bound of the file's own, in bytes. A file that is larger already grows no more.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn open_bounded(path: &Path, own: &Migrator, most_bytes: u64) -> Result<Self, OpenError> {
+        let renewal = Arc::new(Renewal::default());
+        let Opened { pool, first } =
+            open::open(path, [&MIGRATIONS, own], most_bytes, renewal.clone()).await?;
+        let first = Arc::new(Mutex::new(Some(first)));
+        Ok(Self { pool, first, path: path.into(), renewal, audited: audit::Bounds::default() })
     }
 
     /// The same, with an audit trail of the newest `records`. One that is longer is cut by later records.
@@ -156,26 +112,47 @@ impl Store {
         Ok(())
     }
 
+    /// The database's file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What an error says of the database, for people. When that is that it is read-only, connections are made anew
+    /// from then on.
+    pub fn trouble(&self, error: &sqlx::Error) -> Trouble {
+        let trouble = Trouble::of(error, &self.path);
+        if trouble.kind() == Kind::ReadOnly {
+            self.renewal.is_due();
+        }
+        trouble
+    }
+
+    /// Reads the whole file and finds out whether it is in order.
+    ///
+    /// # Errors
+    /// It is damaged, or cannot be read.
+    pub async fn check(&self) -> Result<(), Trouble> {
+        let mut connection = self.pool.acquire().await.map_err(|e| self.trouble(&e))?;
+        open::check(&mut connection, &self.path).await
+    }
+
+    /// Gives up to 4 MiB that nothing is in any more back to the disk, when more than that lies idle. Returns for
+    /// how many pages of 4 KiB that was so.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn give_back(&self) -> Result<i64, sqlx::Error> {
+        open::give_back(&self.pool).await
+    }
+
     /// Waits for what is under way and closes the file.
     pub async fn close(&self) {
         self.pool.close().await;
-    }
-}
-
-/// Makes the database's file, if there is none, and takes the rights of everybody but its owner away. SQLite gives
-/// the files that it keeps beside it the mode of the first.
-fn close_to_others(path: &Path) -> std::io::Result<()> {
-    const OWNER_ONLY: u32 = 0o600;
-    std::fs::OpenOptions::new().append(true).create(true).mode(OWNER_ONLY).open(path)?;
-    for suffix in ["", "-wal", "-shm"] {
-        let mut file = path.as_os_str().to_owned();
-        file.push(suffix);
-        match std::fs::metadata(&file) {
-            Ok(metadata) if metadata.permissions().mode() & 0o077 == 0 => {}
-            Ok(_) => std::fs::set_permissions(&file, Permissions::from_mode(OWNER_ONLY))?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(first) = first
+            && let Err(error) = first.close().await
+        {
+            tracing::warn!(%error, "the database was not closed");
         }
     }
-    Ok(())
 }

@@ -13,6 +13,7 @@ mod eventually;
 mod identities;
 mod process;
 mod registry;
+mod room;
 
 pub use broker::{Broker, BrokerOptions};
 pub use client::{Client, ClientOptions, Message, Publish, Refusal, Version};
@@ -21,3 +22,4 @@ pub use eventually::eventually;
 pub use identities::Identities;
 pub use process::free_port;
 pub use registry::{Registry, htpasswd};
+pub use room::Room;

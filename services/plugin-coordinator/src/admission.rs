@@ -2,7 +2,7 @@
 
 use envelope::payload::grant::ApprovalDetails;
 use envelope::payload::lifecycle::{InstallRequest, ManifestSource};
-use envelope::{ErrorBody, ErrorCode, PluginId, Timestamp};
+use envelope::{ErrorBody, ErrorCode, PluginId};
 use manifest::{Faults, Grant, Manifest, Parsed};
 use serde_json::json;
 
@@ -140,7 +140,18 @@ pub(crate) fn check_ports(
     Ok(())
 }
 
-/// Lets a manifest in, with what an operator approved. Grants of an earlier installation mean nothing here.
+/// Everything that a manifest asks for beyond the plugin's own namespace. That the image itself is of root counts too.
+pub(crate) fn asked(manifest: &Manifest, is_root: bool) -> Vec<Grant> {
+    let mut grants = manifest.grants();
+    if is_root && manifest.docker.user.is_none() && !grants.contains(&Grant::RootUser) {
+        grants.push(Grant::RootUser);
+        grants.sort_unstable();
+    }
+    grants
+}
+
+/// Lets a manifest in, with what an operator approved. Grants of an earlier installation mean nothing here; those
+/// that an updated plugin has (`held`) stay as they are, approved or taken back, where it asks for the same again.
 ///
 /// # Errors
 /// `approval_required` with the list, `approval_changed`, or `forbidden` for somebody who may not approve.
@@ -148,24 +159,24 @@ pub(crate) fn admit(
     parsed: &Parsed,
     source: ManifestSource,
     image: &ResolvedImage,
-    is_root: bool,
+    grants: Vec<Grant>,
+    held: &[Granted],
     request: &InstallRequest,
     operation: &Running,
 ) -> Result<Admitted, ErrorBody> {
     let manifest = &parsed.manifest;
-    let mut grants = manifest.grants();
-    if is_root && manifest.docker.user.is_none() && !grants.contains(&Grant::RootUser) {
-        grants.push(Grant::RootUser);
-        grants.sort_unstable();
-    }
+    let decided = |grant: &Grant| held.iter().find(|held| held.grant == *grant);
     let details = approval(&image.digest, manifest, &grants);
     let digest = &details.approve;
     match &request.approve {
         _ if grants.is_empty() => {}
+        None if grants.iter().all(|grant| decided(grant).is_some()) => {}
         None => {
+            let verb = operation.work.operation();
+            let goes_on = if held.is_empty() { "" } else { " What runs now goes on as it is." };
             let message = format!(
                 "{} asks for {} thing(s) beyond its own topics; each is in details.grants. If they are right, \
-                 install it again with \"approve\": \"{digest}\".",
+                 {verb} it again with \"approve\": \"{digest}\".{goes_on}",
                 manifest.id,
                 grants.len()
             );
@@ -181,13 +192,17 @@ pub(crate) fn admit(
         Some(approved) if approved != digest => return Err(changed(&manifest.id, approved, &details)),
         Some(_) => {}
     }
-    let now = Timestamp::now();
+    let now = crate::clock::now();
     let by = &operation.principal;
+    let granted = |grant: Grant| match decided(&grant) {
+        Some(before) if request.approve.is_none() => before.clone(),
+        _ => Granted::approved(grant, by, now),
+    };
     Ok(Admitted {
         manifest: manifest.document().clone(),
         source,
         warnings: parsed.warnings.iter().map(ToString::to_string).collect(),
-        grants: grants.into_iter().map(|grant| Granted::approved(grant, by, now)).collect(),
+        grants: grants.into_iter().map(granted).collect(),
     })
 }
 

@@ -6,6 +6,7 @@
 mod disk;
 mod hearing;
 mod orders;
+mod pulse;
 mod rate;
 mod reports;
 mod watch;
@@ -24,6 +25,10 @@ use tokio::time::Instant;
 use crate::record::{Record, StartProgress};
 use crate::settings::Settings;
 use hearing::Hearing;
+#[cfg(test)]
+pub(crate) use orders::{Restart, restart};
+pub(crate) use pulse::Feeling;
+use pulse::Pulse;
 use rate::{Rates, Verdict};
 use reports::Reports;
 #[cfg(test)]
@@ -45,6 +50,7 @@ struct State {
     rates: Rates,
     reports: Reports,
     hearing: Hearing,
+    pulse: Pulse,
     /// Starts whose tokens an operator took away.
     revoked: HashMap<PluginId, StartId>,
     /// Plugins that are to be stopped, and why.
@@ -67,6 +73,7 @@ impl Conduct {
             rates: Rates::new(settings.messages_per_second, settings.messages_burst),
             reports: Reports::default(),
             hearing: Hearing::new(Duration::from_secs(settings.deaf_grace_seconds.into())),
+            pulse: Pulse::new(Duration::from_secs(settings.watchdog_pace_seconds.into())),
             revoked: HashMap::new(),
             condemned: BTreeMap::new(),
         };
@@ -138,17 +145,36 @@ impl Conduct {
         self.inner.wake.notify_one();
     }
 
-    /// How a plugin is now, as its worker sees it.
-    pub(crate) fn sees(&self, record: &Record, manifest: &Manifest, process_runs: bool) {
+    /// How a plugin is now, as its worker sees it. True when it is ready in a life of its process that was not known:
+    /// what it reported before counts no more.
+    pub(crate) fn sees(&self, record: &Record, manifest: &Manifest, process_runs: bool) -> bool {
         let ready = record.start.as_ref().filter(|start| {
             process_runs && start.progress == StartProgress::Ready && record.standing.phase == Phase::Running
         });
         let mut state = self.state();
-        let Some(start) = ready else { return state.hearing.ends(&record.id) };
+        let Some(start) = ready else {
+            state.hearing.ends(&record.id);
+            state.pulse.ends(&record.id);
+            return false;
+        };
         let names = || manifest.names().cloned().collect();
-        if state.hearing.runs(&record.id, (start.id, start.started_at), names, Instant::now()) {
+        let life = (start.id, start.started_at);
+        if state.hearing.runs(&record.id, life, names, Instant::now()) {
             self.inner.wake.notify_one();
         }
+        state.pulse.runs(&record.id, life)
+    }
+
+    /// How a plugin feels that [`Self::sees`] was told of.
+    pub(crate) fn feels(&self, id: &PluginId, feeling: Feeling) {
+        if self.state().pulse.feels(id, feeling, Instant::now()) {
+            self.inner.wake.notify_one();
+        }
+    }
+
+    /// For how long it has been well; none when it is not, or not known to be.
+    pub(crate) fn well_for(&self, id: &PluginId) -> Option<Duration> {
+        self.state().pulse.well_for(id, Instant::now())
     }
 
     /// Whether the tokens of a start were taken away by an operator.
@@ -176,6 +202,7 @@ impl Conduct {
         state.rates.forget(id);
         state.reports.forget(id);
         state.hearing.ends(id);
+        state.pulse.ends(id);
         state.revoked.remove(id);
         state.condemned.remove(id);
     }

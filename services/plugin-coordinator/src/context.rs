@@ -9,6 +9,7 @@ use envelope::payload::spec::AclStatus;
 use crate::conduct::Conduct;
 use crate::engine::Engine;
 use crate::health::HealthReports;
+use crate::housekeeping::Images;
 use crate::peers::Peers;
 use crate::policy::Policy;
 use crate::registrations::Registrations;
@@ -21,7 +22,7 @@ use crate::settings::Settings;
 pub(crate) struct Context {
     pub(crate) settings: Settings,
     pub(crate) policy: Policy,
-    pub(crate) registrations: Registrations,
+    pub(crate) registrations: Arc<dyn Registrations>,
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) registry: Arc<dyn Registry>,
     pub(crate) peers: Arc<dyn Peers>,
@@ -29,6 +30,7 @@ pub(crate) struct Context {
     pub(crate) health: HealthReports,
     pub(crate) acls: Acls,
     pub(crate) conduct: Conduct,
+    pub(crate) images: Images,
 }
 
 /// What the message coordinator has acknowledged, as it is retained.

@@ -28,7 +28,7 @@ pub use docker::DockerEngine;
 pub use error::{EngineError, StartError, Verb};
 pub use image_ref::ImageRef;
 pub use spec::{
-    Attachment, ContainerSpec, Limits, Mount, MountSource, NetworkSpec, Owner, PortBinding, Protocol,
+    Attachment, Change, ContainerSpec, Limits, Mount, MountSource, NetworkSpec, Owner, PortBinding, Protocol,
     RegistryLogin, Tmpfs, UploadFile,
 };
 pub use view::{
@@ -68,6 +68,10 @@ pub trait Engine: Send + Sync + 'static {
     /// Links, devices, folders and files over `max_bytes` are refused: the image is a stranger's.
     async fn read_file(&self, image: &str, path: &str, max_bytes: u64) -> Result<Option<Vec<u8>>>;
 
+    /// A regular file in a container, running or not. `None` when there is none, or no such container. Links,
+    /// devices, folders and files over `max_bytes` are refused: what runs in it may have put anything there.
+    async fn read_back(&self, container: &str, path: &str, max_bytes: u64) -> Result<Option<Vec<u8>>>;
+
     /// What lies at an absolute path of the engine's host, the last part not followed if it is a link. Its parent
     /// must not be the root. Any `image` will do; nothing of it is run.
     async fn host_entry(&self, image: &str, path: &str) -> Result<HostEntry>;
@@ -101,8 +105,12 @@ pub trait Engine: Send + Sync + 'static {
     /// Puts files into a created container; missing parent folders are made (root's, 0755).
     async fn upload(&self, container: &str, files: &[UploadFile]) -> Result<()>;
 
-    /// Starts a created or exited container; running already is fine.
+    /// Starts a created or exited container; running already is fine, and held is a [`EngineError::Conflict`].
     async fn start(&self, container: &str) -> Result<(), StartError>;
+
+    /// Puts one thing of a container right; one that is right already is fine. That the engine did not keep it is
+    /// a [`EngineError::Refused`].
+    async fn adjust(&self, container: &str, change: &Change) -> Result<()>;
 
     /// Sends the stop signal, waits `grace`, then kills. `None` when there is no such container.
     async fn stop(&self, container: &str, grace: Duration) -> Result<Option<Exit>>;

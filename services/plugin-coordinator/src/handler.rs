@@ -2,16 +2,21 @@
 //! it never moves a container.
 
 mod approve;
+mod cancel;
+mod config;
 mod grants;
 mod inspect;
 mod install;
 mod list;
 mod logs;
+mod operations;
 mod remove;
 mod restart;
 mod revoke_grant;
+mod rollback;
 mod start;
 mod stop;
+mod update;
 
 use chassis::{Permit, Reply, Request};
 use envelope::{Answer, ErrorBody, ErrorCode, Operation, PluginId};
@@ -83,6 +88,11 @@ async fn dispatch(
         Operation::Stop => stop::handle(ctx, supervisor, permit, request).await,
         Operation::Restart => restart::handle(ctx, supervisor, permit, request).await,
         Operation::Remove => remove::handle(ctx, supervisor, permit, request).await,
+        Operation::Update => update::handle(ctx, supervisor, permit, request).await,
+        Operation::Rollback => rollback::handle(ctx, supervisor, permit, request).await,
+        Operation::Config => config::handle(ctx, supervisor, permit, request).await,
+        Operation::Operations => operations::handle(ctx, request).await,
+        Operation::Cancel => cancel::handle(ctx, supervisor, permit, request).await,
         Operation::List => list::handle(ctx).await,
         Operation::Inspect => inspect::handle(ctx, request).await,
         Operation::Logs => logs::handle(ctx, request).await,
@@ -141,7 +151,7 @@ async fn admit(
     id: &PluginId,
 ) -> Result<Option<Admitted>, Refusal> {
     let by = permit.operation();
-    let record = installed(ctx, id).await?;
+    let mut record = installed(ctx, id).await?;
     if by != Operation::Remove {
         being_removed(&record)?;
     }
@@ -154,6 +164,9 @@ async fn admit(
         InTheWay::Other(running) => Some((give_way(&running, by)?, running)),
     };
     let instead = instead.map(|(answer, running)| (running, answer));
+    if instead.is_some() {
+        record.unstage();
+    }
     let manifest = record.manifest();
     Ok(Some(Admitted { record, manifest, instead }))
 }
@@ -188,9 +201,9 @@ impl Admitted {
     }
 }
 
-/// Records what was given or taken back. A plugin that runs has to follow before that is answered; of one that
+/// Records what is different from now on. A plugin that runs has to follow before that is answered; of one that
 /// does not run only the record changes.
-async fn follow_grants(
+async fn follow(
     ctx: &Context,
     supervisor: &Supervisor,
     permit: &Permit,
@@ -206,7 +219,10 @@ async fn follow_grants(
     }
     ctx.registrations.advance(Some(&mut plugin.record), None).await?;
     supervisor.wake(&id);
-    Ok(Reply::now(&plugin.record.grants(&plugin.manifest)))
+    match work.is_about_grants() {
+        true => Ok(Reply::now(&plugin.record.grants(&plugin.manifest))),
+        false => Ok(plugin.state(ctx)),
+    }
 }
 
 /// Why what a handler does at once happens.
@@ -272,13 +288,15 @@ mod tests {
             deadline: Timestamp::from_seconds(2000),
             correlation_id: "c".into(),
             traceparent: None,
+            cancelled_by: None,
         }
     }
 
     #[test]
     fn what_makes_a_plugin_run_gives_way_to_what_takes_from_it_and_nothing_else_does() {
         use Operation as O;
-        let yields = [Work::Start, Work::Restart { stopped: true }, Work::Approve, Work::RevokeGrant];
+        let yields =
+            [Work::Start, Work::Restart { stopped: true }, Work::Config, Work::Approve, Work::RevokeGrant];
         for work in yields {
             for by in [O::Stop, O::Remove, O::RevokeGrant] {
                 let answer = give_way(&running(work.clone()), by).expect("gives way");

@@ -2,7 +2,7 @@
 //!
 //! The topic decides whose health a message is. Silence is counted only while we are listening.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +10,8 @@ use envelope::payload::health::{Health, HealthStatus};
 use envelope::payload::state::PluginHealth;
 use envelope::{Envelope, PluginId};
 use tokio::time::Instant;
+
+use crate::settings::MOST_HEALTH_MESSAGES;
 
 /// Intervals of silence after which health is stale.
 const STALE_INTERVALS: u32 = 3;
@@ -33,6 +35,8 @@ struct Reported {
     names: Vec<PluginId>,
     interval: Duration,
     last: Option<Report>,
+    /// Whether its last messages said `unhealthy`, the oldest first.
+    recent: VecDeque<bool>,
     /// Why the last message that was no report of it was refused.
     refused: Option<String>,
     /// Since when a report is expected.
@@ -95,6 +99,7 @@ impl HealthReports {
                 interval,
                 expected_since: known.as_ref().map_or_else(Instant::now, |k| k.expected_since),
                 refused: known.as_ref().and_then(|k| k.refused.clone()),
+                recent: known.as_ref().map(|k| k.recent.clone()).unwrap_or_default(),
                 last: known.and_then(|k| k.last),
             },
         );
@@ -112,9 +117,36 @@ impl HealthReports {
     pub(crate) fn starts(&self, id: &PluginId) {
         if let Some(reported) = self.lock().plugins.get_mut(id) {
             reported.last = None;
+            reported.recent.clear();
             reported.refused = None;
             reported.expected_since = Instant::now();
         }
+    }
+
+    /// It is ready in this life of its process: only what it says from now on is held against it.
+    pub(crate) fn begins(&self, id: &PluginId) {
+        if let Some(reported) = self.lock().plugins.get_mut(id) {
+            reported.recent.clear();
+        }
+    }
+
+    /// Why a plugin that runs and is ready needs a new process, if it does; goes on after its name. `bounds` are in
+    /// how many of how many of its last messages it said `unhealthy` then. While we do not listen nothing is known.
+    pub(crate) fn ill(&self, id: &PluginId, bounds: (usize, usize)) -> Option<String> {
+        if self.now(id, None).health == PluginHealth::Stale {
+            return Some(format!("has not reported its health for {STALE_INTERVALS} intervals"));
+        }
+        let inner = self.lock();
+        inner.listening?;
+        let reported = inner.plugins.get(id)?;
+        let (most, of) = bounds;
+        let unhealthy = reported.recent.iter().rev().take(of).filter(|unhealthy| **unhealthy).count();
+        let last = reported.last.as_ref().filter(|last| last.status == HealthStatus::Unhealthy)?;
+        let said = match last.message.as_str() {
+            "" => String::new(),
+            message => format!(": {message}"),
+        };
+        (unhealthy >= most).then(|| format!("was unhealthy in {most} of its last {of} health messages{said}"))
     }
 
     /// Whether it has reported since.
@@ -168,13 +200,20 @@ impl HealthReports {
             status: message.payload.status,
             message: message.payload.message.chars().take(MAX_MESSAGE_CHARS).collect(),
         };
+        let unhealthy = report.status == HealthStatus::Unhealthy;
+        reported.recent.push_back(unhealthy);
+        let full = reported.recent.len() > MOST_HEALTH_MESSAGES as usize;
+        let dropped = if full { reported.recent.pop_front() } else { None };
+        // One more of them may be one too many.
+        let worse = unhealthy && dropped != Some(true);
         let interval = reported.interval;
         let before = reported.last.replace(report.clone());
-        let news = before.is_none_or(|b| {
-            b.status != report.status
-                || b.message != report.message
-                || b.at.elapsed() > interval * STALE_INTERVALS
-        });
+        let news = worse
+            || before.is_none_or(|b| {
+                b.status != report.status
+                    || b.message != report.message
+                    || b.at.elapsed() > interval * STALE_INTERVALS
+            });
         Taken::Report(id, news)
     }
 

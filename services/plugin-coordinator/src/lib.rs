@@ -16,17 +16,26 @@ pub mod plan;
 pub mod policy;
 
 mod admission;
+mod adoption;
+mod clock;
 mod conduct;
 mod context;
 mod health;
+#[cfg(feature = "drill")]
+mod holds;
+mod housekeeping;
 mod leftovers;
 mod peers;
+mod places;
 mod report;
 mod step;
+mod strays;
 mod worker;
 
 mod handler;
 mod service;
+#[cfg(test)]
+mod simulation;
 mod supervisor;
 
 pub use service::PluginCoordinator;

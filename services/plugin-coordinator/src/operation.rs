@@ -9,7 +9,7 @@ use envelope::{Answer, ErrorBody, ErrorCode, Operation, OperationId, PluginId, P
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::record::Granted;
+use crate::record::{Granted, Release};
 
 /// An operation that runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,6 +37,9 @@ pub struct Running {
     pub correlation_id: String,
     /// Trace context.
     pub traceparent: Option<String>,
+    /// Who asked for its end before it is done. In a column of its own: the worker writes the rest.
+    #[serde(skip)]
+    pub cancelled_by: Option<String>,
 }
 
 /// What was asked for, with how far it has come.
@@ -56,6 +59,12 @@ pub enum Work {
     },
     /// Remove.
     Remove,
+    /// Update.
+    Update(Box<Update>),
+    /// Go back to what it was before its last update.
+    Rollback(Box<Swap>),
+    /// Give it another configuration: recorded already, what runs has still to follow.
+    Config,
     /// Give back what was taken back: recorded already, what runs has still to follow.
     Approve,
     /// Take a grant back: recorded already, what runs has still to follow.
@@ -77,6 +86,50 @@ pub struct Install {
     /// Whether the image is there.
     #[serde(default)]
     pub pulled: bool,
+}
+
+/// An update under way: what is to be, then its taking the place of what is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Update {
+    /// The new image and its manifest.
+    pub staging: Install,
+    /// How it takes its place.
+    pub swap: Swap,
+}
+
+/// One release taking the place of another.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Swap {
+    /// What is replaced.
+    pub from: Named,
+    /// What a rollback would have brought back before, once the release has been replaced.
+    #[serde(default)]
+    pub kept: Option<Box<Release>>,
+    /// Whether the release has been replaced.
+    #[serde(default)]
+    pub swapped: bool,
+    /// Since when a plugin that was running is away.
+    #[serde(default)]
+    pub away_since: Option<Timestamp>,
+    /// Why it goes back to what it was, once it does.
+    #[serde(default)]
+    pub failed: Option<ErrorBody>,
+}
+
+/// A release by what people know of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Named {
+    /// The version in its manifest.
+    pub version: String,
+    /// Its image's digest.
+    pub digest: String,
+}
+
+impl Swap {
+    /// Something else in the place of `release`.
+    pub fn of(release: &Release) -> Self {
+        Self { from: release.named(), kept: None, swapped: false, away_since: None, failed: None }
+    }
 }
 
 /// An image as the registry tells of it.
@@ -122,8 +175,47 @@ impl Work {
             Self::Stop => Operation::Stop,
             Self::Restart { .. } => Operation::Restart,
             Self::Remove => Operation::Remove,
+            Self::Update(_) => Operation::Update,
+            Self::Rollback(_) => Operation::Rollback,
+            Self::Config => Operation::Config,
             Self::Approve => Operation::Approve,
             Self::RevokeGrant => Operation::RevokeGrant,
+        }
+    }
+
+    /// The image that it brings, with how far it has come.
+    pub fn staging(&self) -> Option<&Install> {
+        match self {
+            Self::Install(install) => Some(install),
+            Self::Update(update) => Some(&update.staging),
+            _ => None,
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn staging_mut(&mut self) -> Option<&mut Install> {
+        match self {
+            Self::Install(install) => Some(install),
+            Self::Update(update) => Some(&mut update.staging),
+            _ => None,
+        }
+    }
+
+    /// How one release takes the place of another.
+    pub fn swap(&self) -> Option<&Swap> {
+        match self {
+            Self::Update(update) => Some(&update.swap),
+            Self::Rollback(swap) => Some(swap),
+            _ => None,
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn swap_mut(&mut self) -> Option<&mut Swap> {
+        match self {
+            Self::Update(update) => Some(&mut update.swap),
+            Self::Rollback(swap) => Some(swap),
+            _ => None,
         }
     }
 
@@ -132,10 +224,31 @@ impl Work {
         matches!(self, Self::Approve | Self::RevokeGrant)
     }
 
+    /// What it has recorded already when it begins: only what runs has still to follow. Said before a failure to.
+    pub fn recorded(&self) -> Option<&'static str> {
+        match self {
+            Self::Approve => Some("The grants are approved."),
+            Self::RevokeGrant => Some("The grant is taken back."),
+            Self::Config => Some("The configuration is recorded."),
+            _ => None,
+        }
+    }
+
+    /// Whether it is done once the plugin has stopped, when the plugin should not run.
+    pub fn ends_stopped(&self) -> bool {
+        matches!(self, Self::Stop | Self::Update(_) | Self::Rollback(_)) || self.recorded().is_some()
+    }
+
     /// Whether the plugin is to run when it is done: then it ends when the plugin is to stop.
     pub fn makes_it_run(&self) -> bool {
         match self {
-            Self::Start | Self::Restart { .. } | Self::Approve | Self::RevokeGrant => true,
+            Self::Start
+            | Self::Restart { .. }
+            | Self::Update(_)
+            | Self::Rollback(_)
+            | Self::Config
+            | Self::Approve
+            | Self::RevokeGrant => true,
             Self::Install(_) | Self::Stop | Self::Remove => false,
         }
     }
@@ -144,7 +257,7 @@ impl Work {
 impl Running {
     /// The operation that `request` asks for.
     pub fn new(permit: &Permit, request: &Request, plugin_id: PluginId, work: Work, lasts: Duration) -> Self {
-        let now = Timestamp::now();
+        let now = crate::clock::now();
         Self {
             id: OperationId::new(),
             plugin_id,
@@ -157,6 +270,7 @@ impl Running {
             deadline: now.after(lasts),
             correlation_id: request.correlation_id.clone(),
             traceparent: request.traceparent.clone(),
+            cancelled_by: None,
         }
     }
 
@@ -167,12 +281,22 @@ impl Running {
 
     /// Its answer when it is ended before it was done. `how` goes on after "was ended".
     pub(crate) fn cancelled(&self, how: &str) -> Answer {
-        let note = match self.work.is_about_grants() {
-            true => " What it says of grants is recorded and holds.",
-            false => "",
+        let note = match (&self.work, self.work.swap()) {
+            (Work::Approve | Work::RevokeGrant, _) => " What it says of grants is recorded and holds.",
+            (Work::Config, _) => " The configuration is recorded and holds.",
+            (_, Some(swap)) if swap.swapped => {
+                " What it brought has its place already; rollback brings back what was."
+            }
+            _ => "",
         };
         let message = format!("{} of {} was ended {how}.{note}", self.work.operation(), self.plugin_id);
         Answer::Failure(ErrorBody::new(ErrorCode::Cancelled, message))
+    }
+
+    /// Who wants it to end before it is done; nobody once it is going back to what was.
+    pub(crate) fn to_be_cancelled(&self) -> Option<&str> {
+        let goes_back = self.work.swap().is_some_and(|swap| swap.failed.is_some());
+        self.cancelled_by.as_deref().filter(|_| !goes_back)
     }
 
     /// As it is told in a plugin's state.
@@ -211,7 +335,7 @@ mod tests {
 
     #[test]
     fn work_is_written_by_the_name_of_its_operation() {
-        for work in [Work::Start, Work::Stop, Work::Remove, Work::Approve, Work::RevokeGrant] {
+        for work in [Work::Start, Work::Stop, Work::Remove, Work::Config, Work::Approve, Work::RevokeGrant] {
             let text = serde_json::to_value(&work).expect("encodes");
             assert_eq!(text["operation"], work.operation().as_str());
             assert_eq!(serde_json::from_value::<Work>(text).ok(), Some(work));

@@ -1,5 +1,8 @@
 //! The other coordinators and the bus, as the steps use them.
 
+#[cfg(test)]
+pub(crate) mod fake;
+
 use std::time::Duration;
 
 use async_trait::async_trait;

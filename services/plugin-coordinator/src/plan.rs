@@ -7,9 +7,9 @@ use envelope::payload::state::Phase;
 use envelope::{StartId, Timestamp};
 
 use crate::operation::{Install, Running, Work};
-use crate::record::{Desired, Record, Start, StartProgress};
+use crate::record::{Desired, Record, Start, StartProgress, Watchdog};
 
-/// After so long without a failure earlier ones count no more.
+/// After so long in good health earlier failures count no more.
 const STEADY: Duration = Duration::from_secs(600);
 
 /// Everything that the next step depends on.
@@ -23,6 +23,10 @@ pub struct View<'a> {
     pub container: Observed,
     /// What the message coordinator acknowledged last.
     pub acl: Option<&'a AclStatus>,
+    /// How its container is other than it should be, if it is.
+    pub drift: Option<Drift>,
+    /// For how long it has been well; none when it is not, or not known to be.
+    pub well_for: Option<Duration>,
     /// Whether it has reported health since its process was started.
     pub reported: bool,
     /// Whether its token was asked for lately.
@@ -62,6 +66,21 @@ pub enum Process {
     Exited,
 }
 
+/// How a container is other than it should be, by somebody's hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drift {
+    /// It has another name.
+    Renamed,
+    /// It is paused.
+    Held,
+    /// It is on a network that it was not granted.
+    ForeignNetwork,
+    /// It is not on a network that it should be on.
+    OffNetwork,
+    /// It has other bounds, or the engine would start it again by itself.
+    Unbounded,
+}
+
 /// What to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
@@ -71,6 +90,12 @@ pub enum Step {
     Pull,
     /// Read the manifest in the pulled image, compare, and register.
     Register,
+    /// Read the manifest in the pulled image, compare, and have the rights of an update made.
+    Stage,
+    /// What is to be next takes the place of what is.
+    Swap,
+    /// What was to be next comes to nothing: its operation has ended.
+    Unstage,
     /// Choose the id of a start.
     Begin,
     /// Wait until the message coordinator has applied the plugin's rights.
@@ -89,6 +114,8 @@ pub enum Step {
     Confirm,
     /// Put right what carries the published ports of a running plugin.
     Forward,
+    /// Put right what somebody changed of its container.
+    Mend(Drift),
     /// Its process ended before it reported health.
     EndedEarly,
     /// It did not report health in time.
@@ -134,6 +161,9 @@ impl Step {
             Self::Resolve => "resolve",
             Self::Pull => "pull",
             Self::Register => "register",
+            Self::Stage => "stage",
+            Self::Swap => "swap",
+            Self::Unstage => "unstage",
             Self::Begin => "begin",
             Self::AwaitAcl => "await_acl",
             Self::AclRefused => "acl_refused",
@@ -143,6 +173,7 @@ impl Step {
             Self::MarkReady => "mark_ready",
             Self::Confirm => "confirm",
             Self::Forward => "forward",
+            Self::Mend(_) => "mend",
             Self::EndedEarly => "ended_early",
             Self::NotReady => "not_ready",
             Self::Ended => "ended",
@@ -165,6 +196,24 @@ impl Step {
     }
 }
 
+impl Step {
+    /// Whether it makes the engine, the disk or the network work, and can wait for its turn. What stops a plugin never
+    /// waits.
+    pub(crate) fn is_heavy(self) -> bool {
+        matches!(
+            self,
+            Self::Pull
+                | Self::Register
+                | Self::Stage
+                | Self::Prepare
+                | Self::StartProcess
+                | Self::Forward
+                | Self::RemoveStray
+                | Self::Uninstall
+        )
+    }
+}
+
 /// The next step.
 pub fn plan(view: &View<'_>) -> Step {
     if let Some(Running { work: Work::Install(install), .. }) = view.operation {
@@ -173,10 +222,20 @@ pub fn plan(view: &View<'_>) -> Step {
     let Some(record) = view.record else {
         return if view.operation.is_some() { Step::Abandon } else { Step::Retire };
     };
+    match view.operation.and_then(|o| o.work.swap()) {
+        Some(swap) if !swap.swapped => return plan_swap(view, record),
+        Some(_) => {}
+        None if record.next.is_some() => return Step::Unstage,
+        None => {}
+    }
     if let Observed::Present { start, .. } = &view.container
         && *start != record.start.as_ref().map(|s| s.id)
     {
         return Step::RemoveStray;
+    }
+    if view.drift == Some(Drift::Renamed) {
+        // First: whatever else is done is done by its name.
+        return Step::Mend(Drift::Renamed);
     }
     match wanted(record) {
         // Made for what it was: nothing of it stays, and the next start is for what it should be now.
@@ -214,9 +273,31 @@ fn plan_install(install: &Install) -> Step {
     }
 }
 
+/// Nothing that runs is touched before everything that is to take its place is there.
+fn plan_swap(view: &View<'_>, record: &Record) -> Step {
+    match (&record.next, view.operation.and_then(|o| o.work.staging())) {
+        (Some(_), _) => match acl(view, record) {
+            Some(AclOutcome::Applied { .. }) => Step::Swap,
+            Some(AclOutcome::Refused { .. }) => Step::AclRefused,
+            Some(AclOutcome::Absent) | None => Step::AwaitAcl,
+        },
+        (None, Some(Install { resolved: None, .. })) => Step::Resolve,
+        (None, Some(Install { pulled: false, .. })) => Step::Pull,
+        (None, Some(_)) => Step::Stage,
+        // A rollback records what is next when it begins; without it the step says so.
+        (None, None) => Step::Swap,
+    }
+}
+
+/// What the message coordinator says of this generation.
+fn acl<'a>(view: &View<'a>, record: &Record) -> Option<&'a AclOutcome> {
+    let acl = view.acl.filter(|a| a.uid == record.uid && a.generation == record.generation);
+    acl.map(|a| &a.outcome)
+}
+
 /// A plugin that failed keeps saying so until somebody asks for a stop.
 fn must_mark_stopped(view: &View<'_>, record: &Record) -> bool {
-    let asked = view.operation.is_some_and(|o| o.work == Work::Stop || o.work.is_about_grants());
+    let asked = view.operation.is_some_and(|o| o.work.ends_stopped());
     asked || !matches!(record.standing.phase, Phase::Stopped | Phase::Failed)
 }
 
@@ -255,6 +336,9 @@ fn plan_running(view: &View<'_>, record: &Record) -> Step {
     if record.restart.is_some() && (view.operation.is_none() || process != Process::Running) {
         return Step::Renew;
     }
+    if let (Some(drift), Process::Running) = (view.drift, process) {
+        return Step::Mend(drift);
+    }
     match (start.progress, process) {
         (StartProgress::Begun | StartProgress::Prepared, _) => wait_or(view, record, Step::StartProcess),
         (StartProgress::Started, Process::Running) => plan_ready(view, start),
@@ -263,7 +347,7 @@ fn plan_running(view: &View<'_>, record: &Record) -> Step {
         (StartProgress::Ready, Process::Running) if !record.owed.is_empty() => Step::PayOwed,
         (StartProgress::Ready, Process::Running) if !view.confirmed => Step::Confirm,
         (StartProgress::Ready, Process::Running) if !view.forwarded => Step::Forward,
-        (StartProgress::Ready, Process::Running) => plan_steady(view, record, start),
+        (StartProgress::Ready, Process::Running) => plan_steady(view, record),
         (StartProgress::Ready, _) => Step::Ended,
     }
 }
@@ -277,8 +361,7 @@ fn wait_or(view: &View<'_>, record: &Record, step: Step) -> Step {
 }
 
 fn plan_prepare(view: &View<'_>, record: &Record) -> Step {
-    let acl = view.acl.filter(|a| a.uid == record.uid && a.generation == record.generation);
-    match acl.map(|a| &a.outcome) {
+    match acl(view, record) {
         Some(AclOutcome::Applied { .. }) => {}
         Some(AclOutcome::Refused { .. }) => return Step::AclRefused,
         Some(AclOutcome::Absent) | None => return Step::AwaitAcl,
@@ -297,13 +380,15 @@ fn plan_ready(view: &View<'_>, start: &Start) -> Step {
     if view.now >= deadline { Step::NotReady } else { Step::AwaitReady(deadline) }
 }
 
-/// A plugin that fails again soon after a failure backs off further; one that ran well in between begins anew.
-fn plan_steady(view: &View<'_>, record: &Record, start: &Start) -> Step {
-    if record.failures == 0 {
-        return Step::Settled(None);
+/// A plugin that fails again soon after a failure backs off further; one that was well in between begins anew. That
+/// it runs is not enough.
+fn plan_steady(view: &View<'_>, record: &Record) -> Step {
+    let forgiven = record.failures == 0 && record.watchdog == Watchdog::default();
+    match view.well_for {
+        Some(well) if !forgiven && well >= STEADY => Step::Steady,
+        Some(well) if !forgiven => Step::Settled(Some(view.now.after(STEADY - well))),
+        _ => Step::Settled(None),
     }
-    let due = start.started_at.unwrap_or(view.now).after(STEADY);
-    if view.now >= due { Step::Steady } else { Step::Settled(Some(due)) }
 }
 
 #[cfg(test)]

@@ -15,12 +15,14 @@ pub(crate) mod config;
 mod container;
 mod forwarder;
 pub(crate) mod host;
+mod kept;
 mod name;
 mod network;
 
 use crate::settings::Settings;
 
 pub use container::{CONFIG_FILE, config_files, owned_targets, owner, ports, stop_bound};
+pub use kept::{Kept, KeptError, RELEASE_LABEL};
 pub use name::{NODE_LABEL, PLUGIN_LABEL, ROLE_LABEL, Role, forwarder_of};
 
 /// The rules of one host.

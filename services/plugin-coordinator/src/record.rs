@@ -10,6 +10,8 @@ use manifest::Manifest;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::operation::Named;
+
 pub use grants::Granted;
 pub(crate) use grants::{approval, keys};
 
@@ -24,6 +26,12 @@ pub struct Record {
     pub generation: Generation,
     /// What runs: image, manifest, configuration.
     pub release: Release,
+    /// What it is to be next: its rights are being made while what it is still runs.
+    #[serde(default)]
+    pub next: Option<Box<Release>>,
+    /// What it was before its last update.
+    #[serde(default)]
+    pub previous: Option<Box<Release>>,
     /// When it was installed.
     pub installed_at: Timestamp,
     /// What it should do.
@@ -51,6 +59,9 @@ pub struct Record {
     /// Why the framework itself restarts it, until its process is stopped for that.
     #[serde(default)]
     pub restart: Option<String>,
+    /// What the watchdog has done about its health.
+    #[serde(default)]
+    pub watchdog: Watchdog,
     /// The row that it was read from; 0 when there is none yet. See [`crate::registrations`].
     #[serde(skip)]
     pub revision: i64,
@@ -80,6 +91,27 @@ pub struct Release {
     /// The plugin's configuration.
     #[serde(default)]
     pub config: Option<Value>,
+}
+
+/// What the watchdog has done about a plugin's health, until somebody asks for its start or it has been well for a
+/// while.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watchdog {
+    /// How often it has restarted it in a row.
+    #[serde(default)]
+    pub restarts: u32,
+    /// Set when it restarts it no more.
+    #[serde(default)]
+    pub suspended: Option<Suspended>,
+}
+
+/// Why the watchdog restarts a plugin no more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspended {
+    /// What is wrong with the plugin; goes on after its name.
+    pub why: String,
+    /// Since when.
+    pub since: Timestamp,
 }
 
 /// What a plugin should do.
@@ -142,19 +174,39 @@ pub enum StartProgress {
     Ready,
 }
 
-impl Record {
+impl Release {
     /// The manifest, without what was taken back: whatever is made from it has no more than was granted.
     ///
     /// # Panics
     /// Never: it was parsed before it was recorded, by this or an earlier version, which took no less.
     pub fn manifest(&self) -> Manifest {
-        manifest::parse_value(self.release.manifest.clone(), &manifest::framework_version())
+        manifest::parse_value(self.manifest.clone(), &manifest::framework_version())
             .map(|parsed| parsed.manifest.limited_to(&self.granted()))
             .expect("a recorded manifest was parsed before")
     }
 
-    /// What the message coordinator needs to know. `manifest` is this record's own.
+    /// What people know of it.
+    pub fn named(&self) -> Named {
+        Named { version: self.manifest().version.to_string(), digest: self.digest.clone() }
+    }
+}
+
+impl Record {
+    /// The manifest, without what was taken back.
+    pub fn manifest(&self) -> Manifest {
+        self.release.manifest()
+    }
+
+    /// Every release that is its own: what it is, was, and is to be next.
+    pub fn releases(&self) -> impl Iterator<Item = &Release> {
+        [Some(&self.release), self.previous.as_deref(), self.next.as_deref()].into_iter().flatten()
+    }
+
+    /// What the message coordinator needs to know: of what it is to be next, when there is such a thing. `manifest`
+    /// is this record's own.
     pub fn spec(&self, manifest: &Manifest, node: &str) -> Spec {
+        let next = self.next.as_ref().map(|next| next.manifest());
+        let manifest = next.as_ref().unwrap_or(manifest);
         let topics = manifest.topics();
         let filters =
             |list: Vec<manifest::TopicFilter>| list.iter().map(|f| f.as_str().to_owned()).collect::<Vec<_>>();
@@ -180,7 +232,7 @@ impl Record {
     /// Moves it to `phase`. Being there already changes neither time nor cause, only the reason.
     pub fn enter(&mut self, phase: Phase, reason: Option<String>, cause: &str, correlation_id: &str) {
         if self.standing.phase != phase {
-            self.standing.since = Timestamp::now();
+            self.standing.since = crate::clock::now();
             cause.clone_into(&mut self.standing.cause);
             correlation_id.clone_into(&mut self.standing.correlation_id);
         }
@@ -197,18 +249,48 @@ impl Record {
         self.generation = before.next();
     }
 
+    /// It is to be something else: the rights of that are made first, and what it is goes on meanwhile.
+    pub fn stage(&mut self, next: Release) {
+        self.advance_generation();
+        self.next = Some(Box::new(next));
+    }
+
+    /// It takes the place of what it was. Answers what a rollback would have brought back until now.
+    pub fn swap(&mut self) -> Option<Box<Release>> {
+        let next = self.next.take()?;
+        let was = std::mem::replace(&mut self.release, *next);
+        self.previous.replace(Box::new(was))
+    }
+
+    /// What it was to be next comes to nothing. A container of what it is stays.
+    pub fn unstage(&mut self) {
+        if self.next.take().is_none() {
+            return;
+        }
+        self.generation = self.generation.next();
+        let generation = self.generation;
+        // A login that is being made just now is of the generation before: that start begins anew.
+        if let Some(start) = self.start.as_mut().filter(|start| start.progress > StartProgress::Begun) {
+            start.generation = Some(generation);
+        }
+    }
+
     /// Whether its container was made for something else than it should be now.
     pub fn is_outdated(&self) -> bool {
+        if self.next.is_some() {
+            return false;
+        }
         let made_for = self.start.as_ref().and_then(|start| start.generation);
         made_for.is_some_and(|made_for| made_for != self.generation)
     }
 
     /// The framework stops it, and it stays stopped until somebody asks for a start.
     pub fn halt(&mut self, why: &str, cause: &str, correlation_id: &str) {
+        self.unstage();
         self.desired = Desired::Stopped;
         self.halted = Some(why.to_owned());
         self.restart = None;
-        self.failures = 0;
+        self.forgive();
         self.retry_at = None;
         self.enter(Phase::Stopping, Some(why.to_owned()), cause, correlation_id);
     }
@@ -220,8 +302,14 @@ impl Record {
         if self.halted.take().is_some() && self.start.is_some() {
             self.advance_generation();
         }
-        self.failures = 0;
+        self.forgive();
         self.retry_at = None;
+    }
+
+    /// What failed before counts no more.
+    pub fn forgive(&mut self) {
+        self.failures = 0;
+        self.watchdog = Watchdog::default();
     }
 
     /// Gives the current start up: its login and token are owed back.
@@ -236,4 +324,4 @@ impl Record {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use chassis::Publisher;
 use envelope::payload::event::{Event, EventKind, Progress};
 use envelope::payload::spec::Spec;
-use envelope::payload::state::{Phase, PluginHealth, PluginState};
+use envelope::payload::state::{Phase, PluginHealth, PluginState, Watchdog, WatchdogState};
 use envelope::{Answer, Coordinator, Envelope, MessageType, OperationId, PluginId, topic};
 use manifest::{Grant, Manifest};
 use serde_json::{Value, json};
 
 use crate::health::HealthNow;
 use crate::operation::Running;
-use crate::record::{Record, keys};
+use crate::record::{Desired, Record, keys};
 
 /// Tells of plugins, and only what is new.
 #[derive(Clone)]
@@ -76,6 +76,13 @@ pub(crate) fn state(
         cause: record.standing.cause.clone(),
         correlation_id: record.standing.correlation_id.clone(),
         operation: operation.map(Running::summary),
+        watchdog: record.watchdog.suspended.as_ref().filter(|_| record.desired == Desired::Running).map(
+            |suspended| Watchdog {
+                state: WatchdogState::Suspended,
+                reason: suspended.why.clone(),
+                since: suspended.since,
+            },
+        ),
     }
 }
 

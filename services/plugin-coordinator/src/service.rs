@@ -1,6 +1,7 @@
 //! The plugin coordinator as the chassis runs it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use async_trait::async_trait;
@@ -8,21 +9,26 @@ use chassis::health::Condition;
 use chassis::{Delivery, HealthBoard, Parts, Permit, Reply, Request, Service, Shutdown};
 use envelope::payload::event::EventKind;
 use envelope::payload::spec::AclStatus;
-use envelope::{Coordinator, Envelope, ErrorBody, Principal, topic};
+use envelope::{Coordinator, Envelope, ErrorBody, ErrorCode, Principal, topic};
 use store::Migrator;
 
+use crate::adoption::{Adoption, Retained};
 use crate::conduct::{self, Admission, Conduct};
 use crate::context::{Acls, Context};
 use crate::engine::docker::DockerEngine;
 use crate::handler;
 use crate::health::{HealthReports, Taken};
+use crate::housekeeping::{self, Images, SqlitePulled};
 use crate::peers::OnTheBus;
 use crate::policy::Policy;
-use crate::registrations::Registrations;
+use crate::registrations::SqliteRegistrations;
 use crate::registry::{OciRegistry, RegistrySettings};
 use crate::report::Reporter;
 use crate::settings::Settings;
 use crate::supervisor::Supervisor;
+
+/// How long a request waits for a registry that is just taking over what runs.
+const UNTIL_WHOLE: Duration = Duration::from_secs(20);
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
@@ -30,6 +36,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!();
 pub struct PluginCoordinator {
     ctx: Context,
     supervisor: Supervisor,
+    adoption: Adoption,
     health: HealthBoard,
     /// The topics on which other coordinators tell of the conduct of plugins.
     tellers: Vec<String>,
@@ -65,7 +72,8 @@ impl Service for PluginCoordinator {
             max_image_bytes: Some(settings.max_image_bytes),
             ..RegistrySettings::default()
         });
-        let registrations = Registrations::new(parts.store.clone(), parts.replies.clone());
+        let told = Box::new(Retained { login: parts.broker.clone() });
+        let registrations = Arc::new(SqliteRegistrations::new(parts.store.clone(), parts.replies.clone()));
         let ctx = Context {
             policy: Policy::new(settings.clone(), installation),
             reporter: Reporter::new(parts.publisher.clone(), settings.node.clone()),
@@ -76,10 +84,12 @@ impl Service for PluginCoordinator {
             health: HealthReports::default(),
             acls: Acls::default(),
             conduct: Conduct::new(&settings),
+            images: Images::new(Arc::new(SqlitePulled(parts.store.clone()))),
             settings,
         };
         let supervisor = Supervisor::new(ctx.clone());
-        Ok(Arc::new(Self { ctx, supervisor, health: parts.health, tellers: conduct::topics() }))
+        let adoption = Adoption { ctx: ctx.clone(), store: parts.store.clone(), told };
+        Ok(Arc::new(Self { ctx, supervisor, adoption, health: parts.health, tellers: conduct::topics() }))
     }
 
     fn watches(&self) -> Vec<String> {
@@ -135,6 +145,13 @@ impl Service for PluginCoordinator {
     }
 
     async fn handle(&self, permit: Permit, request: Request) -> Result<Reply, ErrorBody> {
+        if !self.supervisor.is_whole(UNTIL_WHOLE).await {
+            return Err(ErrorBody::new(
+                ErrorCode::Busy,
+                "The plugin registry is new, and does not know yet which plugins run: it waits for the container engine \
+                 or the broker. See `bigskies status`, and ask again.",
+            ));
+        }
         handler::handle(&self.ctx, &self.supervisor, &permit, &request).await
     }
 
@@ -147,8 +164,9 @@ impl Service for PluginCoordinator {
     async fn run(self: Arc<Self>, shutdown: Shutdown) {
         self.health.set("container engine", Condition::Degraded("has not answered yet".to_owned()));
         tokio::select! {
-            () = self.supervisor.run(self.health.clone(), shutdown) => {}
+            () = self.supervisor.run(self.health.clone(), &self.adoption, shutdown) => {}
             () = self.ctx.conduct.run(&self.ctx, &self.supervisor) => {}
+            () = housekeeping::run(&self.ctx, &self.health) => {}
         }
     }
 }

@@ -42,6 +42,8 @@ pub struct Settings {
     /// A folder on the file system where the engine keeps its images, for seeing how much of it is free. When
     /// it is not there the engine's own folder is looked at.
     pub engine_storage: PathBuf,
+    /// Seconds between two looks for images that were pulled for plugins and that none needs any more.
+    pub image_sweep_seconds: u32,
     /// Messages a second that are taken of each plugin, of all its topics that are read here together. Over it for
     /// 10 seconds without a pause the plugin is stopped.
     pub messages_per_second: u32,
@@ -52,10 +54,29 @@ pub struct Settings {
     pub deaf_grace_seconds: u32,
     /// Seconds between two looks at how much of the disk plugins use. The engine reads all volumes for each.
     pub disk_interval_seconds: u32,
+    /// Whether plugins are restarted that are silent, or say again and again that they do not work. One that does not
+    /// hear its control topics, or has ended, is always restarted.
+    pub watchdog: bool,
+    /// A plugin is restarted when it says `unhealthy` in so many of its last [`Self::watchdog_unhealthy_of`] health
+    /// messages.
+    pub watchdog_unhealthy: u32,
+    /// See [`Self::watchdog_unhealthy`].
+    pub watchdog_unhealthy_of: u32,
+    /// How often in a row a plugin is restarted for its health before it is left running as it is.
+    pub watchdog_restarts: u32,
+    /// Seconds between two such restarts, whosever they are.
+    pub watchdog_pace_seconds: u32,
+    /// How many plugins take a step at once that makes the engine, the disk or the network work.
+    pub concurrent_steps: u32,
+    /// Seconds after which a step that lasts lets another plugin take its place beside it.
+    pub step_place_seconds: u32,
     /// Bytes of disk for a plugin whose manifest does not say: what its container wrote, and its volumes. Over it
     /// the plugin is stopped.
     pub default_disk_bytes: u64,
 }
+
+/// So many of a plugin's last health messages are remembered.
+pub(crate) const MOST_HEALTH_MESSAGES: u32 = 20;
 
 /// Where images of the framework's own are, as a repository's first part.
 const FRAMEWORKS_IMAGES: &str = "bigskies";
@@ -79,10 +100,18 @@ impl Default for Settings {
             max_image_bytes: 4 << 30,
             disk_reserve_bytes: 1 << 30,
             engine_storage: "/data".into(),
+            image_sweep_seconds: 3600,
             messages_per_second: 20,
             messages_burst: 200,
             deaf_grace_seconds: 10,
             disk_interval_seconds: 300,
+            watchdog: true,
+            watchdog_unhealthy: 3,
+            watchdog_unhealthy_of: 5,
+            watchdog_restarts: 5,
+            watchdog_pace_seconds: 5,
+            concurrent_steps: 8,
+            step_place_seconds: 10,
             default_disk_bytes: 2 << 30,
         }
     }
@@ -95,6 +124,11 @@ impl Settings {
         // Without TLS or with it is decided by the address that the engine uses.
         let host = |text: &str| text.trim().trim_start_matches("http://").to_owned();
         pairs.map(|(a, b)| (a.trim().to_owned(), host(b))).collect()
+    }
+
+    /// In how many of how many of its last health messages a plugin says `unhealthy` that is to be restarted.
+    pub(crate) fn unhealthy_bounds(&self) -> (usize, usize) {
+        (self.watchdog_unhealthy as usize, self.watchdog_unhealthy_of as usize)
     }
 
     /// [`Self::registry_insecure`] taken apart.
@@ -146,10 +180,24 @@ impl Section for Settings {
             ("messages_burst", u64::from(self.messages_burst)),
             ("deaf_grace_seconds", u64::from(self.deaf_grace_seconds)),
             ("disk_interval_seconds", u64::from(self.disk_interval_seconds)),
+            ("image_sweep_seconds", u64::from(self.image_sweep_seconds)),
             ("default_disk_bytes", self.default_disk_bytes),
+            ("watchdog_unhealthy", u64::from(self.watchdog_unhealthy)),
+            ("watchdog_restarts", u64::from(self.watchdog_restarts)),
+            ("watchdog_pace_seconds", u64::from(self.watchdog_pace_seconds)),
+            ("concurrent_steps", u64::from(self.concurrent_steps)),
+            ("step_place_seconds", u64::from(self.step_place_seconds)),
         ];
         for (key, _) in nonzero.into_iter().filter(|(_, value)| *value == 0) {
             faults.push(Fault::new(key, "must not be 0: no plugin could run, or be looked at"));
+        }
+        if self.watchdog_unhealthy > self.watchdog_unhealthy_of
+            || self.watchdog_unhealthy_of > MOST_HEALTH_MESSAGES
+        {
+            let reason = format!(
+                "must not be more than watchdog_unhealthy_of, and that not more than {MOST_HEALTH_MESSAGES}"
+            );
+            faults.push(Fault::new("watchdog_unhealthy", reason));
         }
         faults
     }

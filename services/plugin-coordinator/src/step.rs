@@ -1,5 +1,6 @@
 //! The steps of the plan: each does one thing, is idempotent, and records what it did.
 
+mod drift;
 mod failure;
 mod forward;
 mod install;
@@ -7,6 +8,7 @@ mod pull;
 mod remove;
 mod start;
 mod stop;
+mod update;
 
 use envelope::payload::event::Progress;
 use envelope::{Answer, ErrorBody};
@@ -19,7 +21,8 @@ use crate::record::Record;
 use crate::registrations::TableError;
 use crate::report;
 
-pub(crate) use failure::{StepError, expire, fail};
+pub(crate) use drift::{of as drift, renamed};
+pub(crate) use failure::{StepError, cancel, expire, fail};
 pub(crate) use forward::is_in_order as is_forwarded;
 
 /// A plugin at the beginning of a step.
@@ -57,6 +60,9 @@ pub(crate) async fn take(ctx: &Context, step: Step, subject: Subject) -> Result<
         Step::Resolve => install::resolve(ctx, subject).await,
         Step::Pull => install::pull(ctx, subject).await,
         Step::Register => install::register(ctx, subject).await,
+        Step::Stage => update::stage(ctx, subject).await,
+        Step::Swap => update::swap(ctx, subject).await,
+        Step::Unstage => update::unstage(ctx, subject).await,
         Step::Begin => start::begin(ctx, subject).await,
         Step::AclRefused => start::acl_refused(ctx, &subject),
         Step::Prepare => start::prepare(ctx, subject).await,
@@ -64,6 +70,7 @@ pub(crate) async fn take(ctx: &Context, step: Step, subject: Subject) -> Result<
         Step::MarkReady => start::mark_ready(ctx, subject).await,
         Step::Confirm => start::confirm(ctx, &subject).await,
         Step::Forward => forward::mend(ctx, &subject).await,
+        Step::Mend(drift) => drift::mend(ctx, &subject, drift).await,
         Step::EndedEarly => start::ended_early(ctx, &subject).await,
         Step::NotReady => start::not_ready(ctx, &subject).await,
         Step::Ended => stop::ended(ctx, subject).await,
@@ -107,6 +114,9 @@ pub(crate) async fn enter(
 /// What an operation that has come to its end is answered with: how the plugin is now, or what it may do.
 fn answer(ctx: &Context, record: &Record, operation: &Running) -> Answer {
     let manifest = record.manifest();
+    if let Some(swap) = operation.work.swap() {
+        return update::answer(record, &manifest, swap);
+    }
     let data = if operation.work.is_about_grants() {
         serde_json::to_value(record.grants(&manifest))
     } else {

@@ -1,6 +1,6 @@
 //! Wakes the workers: on requests, container events, acknowledgements, health, and at the start.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,14 +9,21 @@ use chassis::health::Condition;
 use chassis::{HealthBoard, Shutdown};
 use envelope::PluginId;
 use futures_util::StreamExt;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::task::TaskTracker;
 
+use crate::adoption::{self, Adoption, Specs};
 use crate::context::Context;
+use crate::places::Places;
 use crate::policy::PLUGIN_LABEL;
+use crate::strays;
 use crate::worker::{Next, Worker};
 
 const RECONNECT: Duration = Duration::from_secs(2);
+/// How often is looked whether what was lost is there again.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+/// How often all containers are looked at without any reason: a container that is made and not started has no event.
+const LOOK_ANYWAY: Duration = Duration::from_secs(300);
 
 /// All workers.
 #[derive(Clone)]
@@ -26,25 +33,40 @@ pub(crate) struct Supervisor {
 
 struct Inner {
     ctx: Context,
-    slots: Mutex<HashMap<PluginId, Arc<Slot>>>,
+    slots: Mutex<BTreeMap<PluginId, Arc<Slot>>>,
     tasks: TaskTracker,
     shutdown: Shutdown,
+    /// Where workers take their heavy steps.
+    places: Places,
+    /// Somebody should look at all containers.
+    look: Notify,
+    /// Whether the registry knows of what runs.
+    whole: watch::Sender<bool>,
 }
 
 #[derive(Default)]
 struct Slot {
     wake: Notify,
     woken: AtomicBool,
+    /// The step that is being taken is to be left: its operation is to end.
+    interrupt: Notify,
 }
 
 impl Supervisor {
     pub(crate) fn new(ctx: Context) -> Self {
-        let inner =
-            Inner { ctx, slots: Mutex::default(), tasks: TaskTracker::new(), shutdown: Shutdown::new() };
+        let inner = Inner {
+            places: Places::new(&ctx.settings),
+            ctx,
+            slots: Mutex::default(),
+            tasks: TaskTracker::new(),
+            shutdown: Shutdown::new(),
+            look: Notify::new(),
+            whole: watch::Sender::new(false),
+        };
         Self { inner: Arc::new(inner) }
     }
 
-    fn slots(&self) -> MutexGuard<'_, HashMap<PluginId, Arc<Slot>>> {
+    fn slots(&self) -> MutexGuard<'_, BTreeMap<PluginId, Arc<Slot>>> {
         self.inner.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -66,12 +88,26 @@ impl Supervisor {
         self.inner.tasks.spawn(async move { supervisor.work(id, slot).await });
     }
 
+    /// Wakes a plugin's worker, from the middle of a step too: steps are idempotent, and one that is left is as one that
+    /// a crash ended.
+    pub(crate) fn interrupt(&self, id: &PluginId) {
+        self.wake(id);
+        if let Some(slot) = self.slots().get(id) {
+            slot.interrupt.notify_one();
+        }
+    }
+
     /// Wakes the worker of a plugin that is being looked after, and makes none.
     pub(crate) fn wake_known(&self, id: &PluginId) {
         if let Some(slot) = self.slots().get(id) {
             slot.woken.store(true, Ordering::SeqCst);
             slot.wake.notify_one();
         }
+    }
+
+    /// Whether a plugin is being looked after.
+    fn knows(&self, id: &PluginId) -> bool {
+        self.slots().contains_key(id)
     }
 
     fn wake_all(&self) {
@@ -82,19 +118,29 @@ impl Supervisor {
     }
 
     async fn work(self, id: PluginId, slot: Arc<Slot>) {
-        let mut worker = Worker::new(self.inner.ctx.clone(), id.clone());
+        let mut worker = Worker::in_places(self.inner.ctx.clone(), id.clone(), self.inner.places.clone());
+        // Kept over what wakes the worker meanwhile, so that it does not begin at the end of the queue again.
+        let mut turn = None;
         loop {
             slot.woken.store(false, Ordering::SeqCst);
             let next = tokio::select! {
+                biased;
                 // Steps are idempotent: one that is dropped here is taken again at the next start.
                 () = self.inner.shutdown.cancelled() => return,
+                () = slot.interrupt.notified() => Next::Again,
                 next = worker.pass() => next,
             };
+            turn = worker.wants_place().map(|places| turn.take().unwrap_or_else(|| Box::pin(places.one())));
             match next {
                 Next::Again => {}
                 Next::Wait(duration) => tokio::select! {
+                    biased;
                     () = self.inner.shutdown.cancelled() => return,
                     () = slot.wake.notified() => {}
+                    place = async { turn.as_mut().expect("there is one").await }, if turn.is_some() => {
+                        turn = None;
+                        worker.takes_place(place);
+                    }
                     () = tokio::time::sleep(duration) => {}
                 },
                 Next::Retire => {
@@ -109,18 +155,19 @@ impl Supervisor {
     }
 
     /// Looks after all plugins until `shutdown`.
-    pub(crate) async fn run(&self, health: HealthBoard, shutdown: Shutdown) {
-        let look = self.look_after_all(&health);
+    pub(crate) async fn run(&self, health: HealthBoard, adoption: &Adoption, shutdown: Shutdown) {
+        let look = async { tokio::join!(self.look_after_all(&health), self.take_over(adoption, &health)) };
         tokio::select! {
+            biased;
             () = shutdown.cancelled() => {}
-            () = look => {}
+            ((), ()) = look => {}
         }
         self.inner.shutdown.cancel();
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
     }
 
-    async fn look_after_all(&self, health: &HealthBoard) {
+    pub(crate) async fn look_after_all(&self, health: &HealthBoard) {
         let ctx = &self.inner.ctx;
         loop {
             match self.known().await {
@@ -146,15 +193,20 @@ impl Supervisor {
                 Ok(mut events) => {
                     health.set("container engine", Condition::Good);
                     // What happened while nobody listened is seen by looking.
-                    self.remove_strangers().await;
+                    self.inner.look.notify_one();
                     self.wake_all();
                     while let Some(event) = events.next().await {
                         match event {
                             Ok(event) => {
                                 let id =
                                     event.labels.get(PLUGIN_LABEL).and_then(|id| PluginId::parse(id).ok());
-                                if let Some(id) = id {
-                                    self.wake_known(&id);
+                                if let Some(id) = &id {
+                                    self.wake_known(id);
+                                }
+                                if !id.is_some_and(|id| self.knows(&id))
+                                    || strays::is_out_of_place(&ctx.policy, &event)
+                                {
+                                    self.inner.look.notify_one();
                                 }
                             }
                             Err(error) => {
@@ -181,29 +233,41 @@ impl Supervisor {
         Ok(plugins.chain(running).collect())
     }
 
-    /// Removes containers of this installation whose plugin is not registered.
-    async fn remove_strangers(&self) {
-        let ctx = &self.inner.ctx;
-        let listed = ctx.engine.list(ctx.policy.installation()).await;
-        let (Ok(containers), Ok(known)) = (listed, self.known().await) else { return };
-        for container in containers {
-            let Some(id) = container.label(PLUGIN_LABEL).and_then(|id| PluginId::parse(id).ok()) else {
-                continue;
-            };
-            if known.contains(&id) {
-                continue;
+    /// Takes over what a registry that is new does not know, and removes what belongs to nobody: at the start, and
+    /// whenever the engine is back.
+    async fn take_over(&self, adoption: &Adoption, health: &HealthBoard) {
+        const PART: &str = "installed plugins";
+        let mut lost = Specs::new();
+        loop {
+            let mut wait = RECONNECT;
+            match adoption.look().await {
+                Ok(looked) => {
+                    for id in &looked.adopted {
+                        self.wake(id);
+                    }
+                    lost.extend(looked.lost.unwrap_or_default());
+                    if let Err(error) = adoption.look_for(&mut lost).await {
+                        tracing::warn!(error = telemetry::chain(&error), "what was lost is not known");
+                    }
+                    self.inner.whole.send_replace(true);
+                    strays::remove(&self.inner.ctx).await;
+                    let short = adoption::shortcoming(&looked.left, &lost);
+                    health.set(PART, short.map_or(Condition::Good, Condition::Degraded));
+                    wait = if lost.is_empty() && looked.left.is_empty() { LOOK_ANYWAY } else { LOOK_AGAIN };
+                }
+                Err(error) => {
+                    let why = telemetry::chain(&error);
+                    tracing::warn!(error = why, "containers were not looked at");
+                    health.set(PART, Condition::Degraded(why));
+                }
             }
-            let message =
-                format!("Container {} belongs to no installed plugin and was removed.", container.name);
-            ctx.reporter.notice(
-                envelope::payload::event::EventKind::Drift,
-                &id,
-                message,
-                "a look at all containers",
-            );
-            if let Err(error) = ctx.engine.remove(&container.id).await {
-                tracing::warn!(error = telemetry::chain(&error), "a container was not removed");
-            }
+            let _ = tokio::time::timeout(wait, self.inner.look.notified()).await;
         }
+    }
+
+    /// Waits until the registry knows of what runs, or until `patience` is at its end: then it is false.
+    pub(crate) async fn is_whole(&self, patience: Duration) -> bool {
+        let mut whole = self.inner.whole.subscribe();
+        tokio::time::timeout(patience, whole.wait_for(|whole| *whole)).await.is_ok_and(|seen| seen.is_ok())
     }
 }

@@ -4,14 +4,19 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use envelope::payload::event::EventKind;
-use envelope::{ErrorBody, PluginId, Timestamp, topic};
+use envelope::payload::state::PluginHealth;
+use envelope::{ErrorBody, PluginId, topic};
 use tokio::time::Instant;
 use tracing::Instrument;
 
+use crate::conduct::Feeling;
 use crate::context::Context;
 use crate::engine::{Health, State};
-use crate::plan::{Observed, Process, Step, View, plan};
+use crate::operation::Running;
+use crate::places::{Place, Places};
+use crate::plan::{Drift, Observed, Process, Step, View, plan};
 use crate::policy::PLUGIN_LABEL;
+use crate::record::Record;
 use crate::step::{self, StepError, Subject};
 
 /// How long a step may take in all; engine calls have shorter bounds of their own.
@@ -23,9 +28,14 @@ const LOOK: Duration = Duration::from_secs(60);
 /// How often a wait on another coordinator or the engine looks again.
 const WAIT: Duration = Duration::from_secs(2);
 
+/// How long a look at the engine may take; it has shorter bounds of its own.
+const OBSERVE: Duration = Duration::from_secs(90);
+/// How long a change of a container that could not be undone is left alone.
+const GIVEN_UP: Duration = Duration::from_secs(600);
+
 /// How often it is made sure that a running plugin has its token: the security coordinator may have lost
 /// what it knew.
-const CONFIRM: Duration = Duration::from_secs(300);
+const CONFIRM: Duration = Duration::from_secs(120);
 
 /// What a pass leaves to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +54,13 @@ pub(crate) struct Worker {
     id: PluginId,
     /// When it was last confirmed that the running start has its token.
     confirmed: Option<Instant>,
+    /// A change of its container that could not be undone lately.
+    given_up: Option<(Drift, Instant)>,
+    /// Where heavy steps are taken, when there is to be only so much room for them.
+    places: Option<Places>,
+    place: Option<Place>,
+    /// Whether the next step waits for a place.
+    wants_place: bool,
     /// Failures of the same step in a row, and the last of them.
     trouble: u32,
     last: Option<ErrorBody>,
@@ -51,7 +68,32 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn new(ctx: Context, id: PluginId) -> Self {
-        Self { ctx, id, confirmed: None, trouble: 0, last: None }
+        Self {
+            ctx,
+            id,
+            confirmed: None,
+            given_up: None,
+            places: None,
+            place: None,
+            wants_place: false,
+            trouble: 0,
+            last: None,
+        }
+    }
+
+    /// The same, with heavy steps taken in `places` only.
+    pub(crate) fn in_places(ctx: Context, id: PluginId, places: Places) -> Self {
+        Self { places: Some(places), ..Self::new(ctx, id) }
+    }
+
+    /// A place to wait for, when the last pass left a step for want of one.
+    pub(crate) fn wants_place(&self) -> Option<Places> {
+        self.places.clone().filter(|_| self.wants_place)
+    }
+
+    /// Here is one.
+    pub(crate) fn takes_place(&mut self, place: Place) {
+        self.place = Some(place);
     }
 
     /// One pass.
@@ -83,19 +125,27 @@ impl Worker {
             telemetry::join(&tracing::Span::current(), operation.traceparent.as_deref());
         }
         let manifest = record.as_ref().map(crate::record::Record::manifest);
-        let (container, mut lowered) = match &record {
-            Some(_) => self.observe().await,
-            None => (Observed::Missing, None),
+        let look = async {
+            let (Some(record), Some(manifest)) = (&record, &manifest) else {
+                return (Seen::nothing(Observed::Missing), true);
+            };
+            let seen = self.observe(record, manifest).await;
+            let forwarded = match seen.container {
+                Observed::Present { .. } => step::is_forwarded(&ctx, record, manifest).await,
+                _ => true,
+            };
+            (seen, forwarded)
         };
-        let forwarded = match (&record, &manifest, &container) {
-            (Some(record), Some(manifest), Observed::Present { .. }) => {
-                step::is_forwarded(&ctx, record, manifest).await
-            }
-            _ => true,
-        };
+        let seen = tokio::time::timeout(OBSERVE, Box::pin(look)).await;
+        let (seen, forwarded) = seen.unwrap_or((Seen::nothing(Observed::Unknown), true));
+        let Seen { container, drift, mut lowered } = seen;
+        let given_up = self.given_up.filter(|(_, at)| at.elapsed() < GIVEN_UP).map(|(drift, _)| drift);
+        let drift = drift.filter(|drift| given_up != Some(*drift));
         if let (Some(record), Some(manifest)) = (&record, &manifest) {
             let runs = matches!(container, Observed::Present { state: Process::Running, .. });
-            ctx.conduct.sees(record, manifest, runs);
+            if ctx.conduct.sees(record, manifest, runs) {
+                ctx.health.begins(&record.id);
+            }
             lowered = ctx.conduct.lowers(record).or(lowered);
         }
         if !forwarded {
@@ -105,10 +155,16 @@ impl Worker {
         if let (Some(record), Some(manifest)) = (&record, &manifest) {
             self.listen(manifest);
             let now = ctx.health.now(&self.id, lowered.as_deref());
+            ctx.conduct.feels(&self.id, feeling(&ctx, record, now.health));
             ctx.reporter.tell(record, manifest, operation.as_ref(), &now);
             health = Some(now);
         }
-        let now = Timestamp::now();
+        let now = crate::clock::now();
+        if let Some(by) = operation.as_ref().and_then(Running::to_be_cancelled).map(str::to_owned) {
+            step::cancel(&ctx, Subject { record, operation }, &by).await?;
+            self.trouble = 0;
+            return Ok(Next::Again);
+        }
         if operation.as_ref().is_some_and(|o| o.deadline <= now) {
             let subject = Subject { record, operation };
             step::expire(&ctx, subject, self.last.take()).await?;
@@ -121,6 +177,8 @@ impl Worker {
             operation: operation.as_ref(),
             container,
             acl: acl.as_ref(),
+            drift,
+            well_for: ctx.conduct.well_for(&self.id),
             reported: ctx.health.has_reported(&self.id),
             forwarded,
             confirmed: self.confirmed.is_some_and(|at| at.elapsed() < CONFIRM),
@@ -140,20 +198,50 @@ impl Worker {
             }
             Step::AwaitReady(until) => {
                 step::enter(&ctx, operation.as_mut(), step).await?;
+                #[cfg(feature = "drill")]
+                self.hold_at_a_wait(operation.as_ref(), step).await;
                 return Ok(Next::Wait(until.since(now).min(LOOK) + Duration::from_millis(5)));
             }
             Step::AwaitAcl | Step::AwaitAbsent | Step::AwaitEngine => {
                 step::enter(&ctx, operation.as_mut(), step).await?;
+                #[cfg(feature = "drill")]
+                self.hold_at_a_wait(operation.as_ref(), step).await;
                 self.last = Some(waiting(step, &self.id));
                 return Ok(Next::Wait(WAIT));
             }
             _ => {}
         }
         step::enter(&ctx, operation.as_mut(), step).await?;
+        if let (Some(record), Some(manifest), Some(health)) = (&record, &manifest, &health) {
+            // The step may last: whoever looks sees where it is.
+            ctx.reporter.tell(record, manifest, operation.as_ref(), health);
+        }
+        self.wants_place = step.is_heavy() && self.places.is_some() && self.place.is_none();
+        if self.wants_place {
+            return Ok(Next::Wait(WAIT));
+        }
+        // One that a light step does not need is free again.
+        let place = self.place.take().filter(|_| step.is_heavy());
         tracing::info!(step = step.name(), "takes a step");
         let subject = Subject { record, operation };
         let again = Subject { record: subject.record.clone(), operation: subject.operation.clone() };
-        let result = match tokio::time::timeout(STEP, step::take(&ctx, step, subject)).await {
+        let taken = step::take(&ctx, step, subject);
+        #[cfg(feature = "drill")]
+        let taken = {
+            let during = again.operation.as_ref().map(|operation| operation.work.operation());
+            crate::holds::within(&self.id, during, step.name(), taken)
+        };
+        // On the heap: what is moved from one future into the next takes room in each.
+        let taken = Box::pin(taken);
+        let taken = async {
+            match place {
+                Some(place) => place.hold(taken).await,
+                None => taken.await,
+            }
+        };
+        // Whoever asked is answered in time, whatever the step hangs at.
+        let left = again.operation.as_ref().map(|operation| operation.deadline.since(now));
+        let result = match tokio::time::timeout(left.unwrap_or(STEP).min(STEP), taken).await {
             Ok(result) => result,
             Err(_) => Err(StepError::passing(waiting(step, &self.id))),
         };
@@ -167,6 +255,12 @@ impl Worker {
                 Ok(Next::Again)
             }
             Err(error) if error.overtaken => Ok(Next::Again),
+            Err(error) if let Step::Mend(drift) = step => {
+                tracing::warn!(?drift, error = error.body.message, "could not be put right");
+                // Nothing else waits for it.
+                self.given_up = Some((drift, Instant::now()));
+                Ok(Next::Again)
+            }
             Err(error) if error.retryable => {
                 tracing::warn!(step = step.name(), error = error.body.message, "will be tried again");
                 Ok(self.pause(error))
@@ -181,6 +275,13 @@ impl Worker {
                 Ok(Next::Again)
             }
         }
+    }
+
+    /// Steps that only wait have nothing to be done or recorded, so there is one point in them.
+    #[cfg(feature = "drill")]
+    async fn hold_at_a_wait(&self, operation: Option<&crate::operation::Running>, step: Step) {
+        let during = operation.map(|operation| operation.work.operation());
+        crate::holds::at(&self.id, during, step.name(), crate::holds::Moment::Before).await;
     }
 
     /// Listens to the plugin's health: where the SDK document says under its id and its alias, and where its
@@ -198,25 +299,30 @@ impl Worker {
         }
     }
 
-    /// The container as the engine shows it, and why health is lowered, if it is.
-    async fn observe(&self) -> (Observed, Option<String>) {
-        let name = self.ctx.policy.container_name(&self.id);
-        let container = match self.ctx.engine.inspect(&name).await {
+    /// The container as the engine shows it.
+    async fn observe(&self, record: &Record, manifest: &manifest::Manifest) -> Seen {
+        let ctx = &self.ctx;
+        let name = ctx.policy.container_name(&self.id);
+        let found = match ctx.engine.inspect(&name).await {
+            // One that has another name now is no less there.
+            Ok(None) => step::renamed(ctx, record).await,
+            found => found,
+        };
+        let container = match found {
             Ok(Some(container)) => container,
-            Ok(None) => return (Observed::Missing, None),
+            Ok(None) => return Seen::nothing(Observed::Missing),
             Err(error) => {
                 tracing::warn!(error = telemetry::chain(&error), "the engine cannot be asked");
-                return (Observed::Unknown, None);
+                return Seen::nothing(Observed::Unknown);
             }
         };
-        let ours = container.label(crate::engine::label::INSTALLATION)
-            == Some(self.ctx.policy.installation())
+        let ours = container.label(crate::engine::label::INSTALLATION) == Some(ctx.policy.installation())
             && container.label(PLUGIN_LABEL) == Some(self.id.as_str());
         if !ours {
             let message =
                 format!("The name {name} is taken by a container that is not ours; it is left alone.");
-            self.ctx.reporter.notice(EventKind::Refused, &self.id, message, "a foreign container");
-            return (Observed::Unknown, None);
+            ctx.reporter.notice(EventKind::Refused, &self.id, message, "a foreign container");
+            return Seen::nothing(Observed::Unknown);
         }
         let state = match container.state {
             State::Created => Process::Created,
@@ -224,9 +330,39 @@ impl Worker {
             State::Exited { .. } | State::Dead => Process::Exited,
         };
         let start = container.label(crate::engine::label::START).and_then(|s| s.parse().ok());
-        let lowered =
-            (container.health == Health::Unhealthy).then(|| "the image's own HEALTHCHECK fails".to_owned());
-        (Observed::Present { start, state }, lowered)
+        Seen {
+            container: Observed::Present { start, state },
+            drift: step::drift(ctx, record, manifest, &container),
+            lowered: (container.health == Health::Unhealthy)
+                .then(|| "the image's own HEALTHCHECK fails".to_owned()),
+        }
+    }
+}
+
+/// What a look at the engine shows.
+struct Seen {
+    container: Observed,
+    drift: Option<Drift>,
+    /// Why health is lowered, if it is.
+    lowered: Option<String>,
+}
+
+impl Seen {
+    fn nothing(container: Observed) -> Self {
+        Self { container, drift: None, lowered: None }
+    }
+}
+
+/// How a plugin feels that runs and is ready.
+fn feeling(ctx: &Context, record: &Record, health: PluginHealth) -> Feeling {
+    let decided = record.restart.is_some() || record.watchdog.suspended.is_some();
+    let ill = ctx.settings.watchdog
+        && !decided
+        && ctx.health.ill(&record.id, ctx.settings.unhealthy_bounds()).is_some();
+    match health {
+        _ if ill => Feeling::Ill,
+        PluginHealth::Healthy | PluginHealth::Degraded => Feeling::Well,
+        PluginHealth::Unhealthy | PluginHealth::Stale | PluginHealth::Unknown => Feeling::Unwell,
     }
 }
 

@@ -9,8 +9,9 @@ use envelope::payload::event::{Event, Progress};
 use envelope::payload::grant::{ApprovalDetails, ApproveRequest, Grants, RevokeGrantRequest};
 use envelope::payload::health::Health;
 use envelope::payload::lifecycle::{
-    Inspection, InstallRequest, Installed, LifecycleResponse, ListRequest, ListResponse, LogsRequest,
-    LogsResponse, PluginRequest, RemoveRequest, Removed,
+    CancelRequest, ConfigRequest, Inspection, InstallRequest, Installed, LifecycleResponse, ListRequest,
+    ListResponse, LogsRequest, LogsResponse, OperationEntry, OperationsRequest, OperationsResponse,
+    PluginRequest, RemoveRequest, Removed, UpdateRequest, Updated,
 };
 use envelope::payload::login::{
     DeprovisionRequest, Deprovisioned, ExplainRequest, Explanation, ProvisionRequest, ProvisionResponse,
@@ -100,8 +101,14 @@ fn request(operation: Operation) -> Document {
     use Operation as O;
     match operation {
         O::Install => of::<InstallRequest>(operation),
-        O::Start | O::Stop | O::Restart | O::Inspect | O::Grants => of::<PluginRequest>(operation),
+        O::Start | O::Stop | O::Restart | O::Inspect | O::Grants | O::Rollback => {
+            of::<PluginRequest>(operation)
+        }
         O::Remove => of::<RemoveRequest>(operation),
+        O::Update => of::<UpdateRequest>(operation),
+        O::Config => of::<ConfigRequest>(operation),
+        O::Operations => of::<OperationsRequest>(operation),
+        O::Cancel => of::<CancelRequest>(operation),
         O::List => of::<ListRequest>(operation),
         O::Logs => of::<LogsRequest>(operation),
         O::Explain => of::<ExplainRequest>(operation),
@@ -132,9 +139,12 @@ fn response(operation: Operation) -> Document {
     use Operation as O;
     match operation {
         O::Install => of::<Installed>(operation),
-        O::Start | O::Stop | O::Restart => of::<LifecycleResponse>(operation),
+        O::Start | O::Stop | O::Restart | O::Config => of::<LifecycleResponse>(operation),
         O::Inspect => of::<Inspection>(operation),
         O::Remove => of::<Removed>(operation),
+        O::Update | O::Rollback => of::<Updated>(operation),
+        O::Operations => of::<OperationsResponse>(operation),
+        O::Cancel => of::<OperationEntry>(operation),
         O::List => of::<ListResponse>(operation),
         O::Logs => of::<LogsResponse>(operation),
         O::Explain => of::<Explanation>(operation),

@@ -49,8 +49,13 @@ pub(super) async fn up() -> Result<Stack> {
     let mut last = None;
     for _ in 0..ATTEMPTS {
         let project = own_project();
-        let ports =
-            Ports { mqtt: free_port(), tls: free_port(), registry: free_port(), login_registry: free_port() };
+        let ports = Ports {
+            mqtt: free_port(),
+            tls: free_port(),
+            registry: free_port(),
+            login_registry: free_port(),
+            held_registry: free_port(),
+        };
         let folder = TempDir::with_prefix(format!("{project}-"))?;
         let environment = environment(&project, folder.path(), &ports);
         match start(&project, &environment, folder, &ports).await {
@@ -106,12 +111,14 @@ struct Ports {
     tls: u16,
     registry: u16,
     login_registry: u16,
+    held_registry: u16,
 }
 
 fn environment(project: &str, folder: &Path, ports: &Ports) -> BTreeMap<String, String> {
-    let Ports { mqtt, tls, registry, login_registry } = ports;
-    let aliases =
-        format!("127.0.0.1:{registry}=registry:5000,127.0.0.1:{login_registry}={LOGIN_REGISTRY}:5000");
+    let Ports { mqtt, tls, registry, login_registry, held_registry } = ports;
+    let aliases = [(registry, "registry"), (login_registry, LOGIN_REGISTRY), (held_registry, "registry")]
+        .map(|(port, name)| format!("127.0.0.1:{port}={name}:5000"))
+        .join(",");
     BTreeMap::from([
         ("COMPOSE_PROJECT_NAME".to_owned(), project.to_owned()),
         ("BIGSKIES_NETWORK".to_owned(), project.to_owned()),
@@ -146,6 +153,7 @@ async fn start(
         environment: environment.clone(),
         registry_port: ports.registry,
         login_registry_port: ports.login_registry,
+        held_registry_port: ports.held_registry,
         folder,
     };
     start_login_registry(&stack).await?;

@@ -26,16 +26,16 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-async fn stop(world: &World, service: &str) {
+pub(super) async fn stop(world: &World, service: &str) {
     Run::docker(["stop", "--time", "30", &world.stack.container(service)]).ok().await.expect("it stops");
 }
 
-async fn start(world: &World, service: &str) {
+pub(super) async fn start(world: &World, service: &str) {
     Run::docker(["start", &world.stack.container(service)]).ok().await.expect("it starts");
 }
 
 /// How often the sample plugin has connected, from its next health message.
-async fn connects(world: &World) -> u64 {
+pub(super) async fn connects(world: &World) -> u64 {
     let client = world.stack.operator_client(Version::V5).await.expect("connects");
     let topic = plugin::health(&super::world::id("hello-rust"));
     let mut watch = Listener::on(client, [&topic]).await;

@@ -30,6 +30,10 @@ pub struct Common {
     pub log: String,
     /// How many records the audit trail keeps.
     pub audit_records: u32,
+    /// Bytes that should stay free on the disk under `data_dir`. With less the coordinator is degraded.
+    pub data_reserve_bytes: u64,
+    /// The most bytes that the database's file may have. What is kept in it is bounded far below.
+    pub database_max_bytes: u64,
     /// How often each principal may ask.
     pub requests: RequestSettings,
 }
@@ -43,6 +47,8 @@ impl Default for Common {
             run_dir: "/run/bigskies".into(),
             log: "info".into(),
             audit_records: 10_000,
+            data_reserve_bytes: 256 << 20,
+            database_max_bytes: store::MOST_BYTES,
             requests: RequestSettings::default(),
         }
     }
@@ -82,6 +88,10 @@ impl Common {
             let (least, most) = (AUDIT_RECORDS.start(), AUDIT_RECORDS.end());
             faults.push(Fault::new("audit_records", format!("give a number from {least} to {most}")));
         }
+        if self.database_max_bytes < LEAST_DATABASE {
+            let reason = format!("is less than {LEAST_DATABASE}, which the empty tables need");
+            faults.push(Fault::new("database_max_bytes", reason));
+        }
         faults.extend(self.requests.faults());
         faults
     }
@@ -89,6 +99,9 @@ impl Common {
 
 /// Fewer would not tell of a day's work, more would make the database slow.
 const AUDIT_RECORDS: RangeInclusive<u32> = 100..=1_000_000;
+
+/// A database with nothing in it has about half of that.
+const LEAST_DATABASE: u64 = 512 * 1024;
 
 /// How often each principal may ask. What comes over it is refused, and most of it not even answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

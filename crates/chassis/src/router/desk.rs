@@ -1,5 +1,7 @@
-//! The desk: what was let in is recorded and acknowledged, or sent back, one after another.
+//! The desk: what was let in is recorded and acknowledged, or sent back, one after another. What cannot be recorded,
+//! because the disk is full or the like, waits unacknowledged until it can be.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,16 +12,14 @@ use envelope::{ErrorBody, PluginId, Principal, Timestamp};
 use serde_json::json;
 use store::{Acceptance, Accepted, Entry};
 use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
 
 use super::received::{self, Parcel, Returned, receive};
+use super::storage::RETRY;
 use super::{Router, fresh, shortened};
 use crate::flood::InHand;
-use crate::health::Condition;
 use crate::service::Service;
 use crate::turns::Turns;
-
-/// Ticks between two looks for plugins with too many requests in the journal.
-const CROWDS: u64 = 6;
 
 /// What the door brings.
 pub(super) enum Errand {
@@ -39,73 +39,135 @@ pub(super) struct Letter {
     pub(super) in_hand: Option<InHand>,
 }
 
+impl Letter {
+    fn is_internal(&self) -> bool {
+        matches!(self.topic.caller, Principal::Coordinator(_))
+    }
+
+    fn repeats(&self, other: &Self) -> bool {
+        let same = |a: &Delivery, b: &Delivery| {
+            a.topic == b.topic && a.payload == b.payload && a.correlation_data == b.correlation_data
+        };
+        same(&self.delivery, &other.delivery)
+    }
+}
+
+/// Requests that could not be recorded, in the order of their arrival. There are no more than the door lets in.
+#[derive(Default)]
+struct Held {
+    letters: VecDeque<Letter>,
+}
+
+impl Held {
+    fn waits(&self) -> bool {
+        !self.letters.is_empty()
+    }
+
+    /// Behind the others; one that the broker delivers again in the place of its first copy, whose connection is gone.
+    fn put(&mut self, letter: Letter) {
+        let copy = self.letters.iter_mut().find(|held| letter.delivery.dup && held.repeats(&letter));
+        match copy {
+            Some(copy) => *copy = letter,
+            None => self.letters.push_back(letter),
+        }
+    }
+
+    fn first(&mut self) -> Option<Letter> {
+        self.letters.pop_front()
+    }
+
+    fn put_back(&mut self, letter: Letter) {
+        self.letters.push_front(letter);
+    }
+}
+
 impl<S: Service> Router<S> {
-    /// Works until the door has closed and everything is recorded.
+    /// Works until the door has closed and everything is recorded that can be.
     pub(super) async fn record_all(self: Arc<Self>, mut errands: mpsc::UnboundedReceiver<Errand>) {
-        let mut turns = Turns::default();
-        self.resume(&mut turns).await;
+        let (mut turns, mut held) = (Turns::default(), Held::default());
+        let mut resumed = self.resume(&mut turns).await;
         let mut ticks = 0_u64;
-        while let Some(errand) = errands.recv().await {
-            match errand {
-                Errand::Letter(letter) => self.take(*letter, &mut turns).await,
-                Errand::Tick => {
-                    self.tick(ticks).await;
-                    ticks = ticks.wrapping_add(1);
+        let mut retry = tokio::time::interval(RETRY);
+        retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                errand = errands.recv() => match errand {
+                    None => return,
+                    // Coordinators' requests are not recorded.
+                    Some(Errand::Letter(letter)) if letter.is_internal() => self.pass_on(*letter, &mut turns).await,
+                    // What waits comes first.
+                    Some(Errand::Letter(letter)) if !resumed || held.waits() => held.put(*letter),
+                    Some(Errand::Letter(letter)) => {
+                        if let Err(letter) = self.take(*letter, &mut turns).await {
+                            held.put(letter);
+                        }
+                    }
+                    Some(Errand::Tick) => {
+                        self.tick(ticks, !resumed || held.waits()).await;
+                        ticks = ticks.wrapping_add(1);
+                    }
+                },
+                _ = retry.tick(), if !resumed || held.waits() => {
+                    if !resumed {
+                        resumed = self.resume(&mut turns).await;
+                    }
+                    while resumed && let Some(letter) = held.first() {
+                        match self.take(letter, &mut turns).await {
+                            Ok(()) => self.is_written_again(),
+                            Err(letter) => {
+                                held.put_back(letter);
+                                break;
+                            }
+                        }
+                    }
                 }
             }
         }
     }
 
-    /// Notes that the session is up, and forgets requests that are old enough or too many.
-    async fn tick(&self, ticks: u64) {
-        let now = Timestamp::now();
-        let noted = self.note_up(now).await;
-        let forgotten = self.store.journal().forget(now).await.map(|_| ());
-        let crowds = match ticks % CROWDS {
-            0 => self.store.journal().forget_crowds().await.map(|_| ()),
-            _ => Ok(()),
-        };
-        let condition = match noted.and(forgotten).and(crowds) {
-            Ok(()) => Condition::Good,
-            Err(e) => Condition::Unhealthy(format!("the database cannot be written: {e}")),
-        };
-        self.health.set("store", condition);
-    }
-
-    /// Takes up what was accepted and not answered before a restart.
-    async fn resume(self: &Arc<Self>, turns: &mut Turns) {
+    /// Takes up what was accepted and not answered before a restart. False when that cannot be read.
+    async fn resume(self: &Arc<Self>, turns: &mut Turns) -> bool {
         match self.store.journal().unanswered().await {
             Ok(open) => {
                 for accepted in open {
                     tracing::info!(correlation_id = accepted.correlation_id, "a request is taken up again");
                     self.queue(accepted, None, turns);
                 }
+                true
             }
             Err(error) => {
-                tracing::error!(%error, "the journal cannot be read");
-                self.health
-                    .set("store", Condition::Unhealthy(format!("the journal cannot be read: {error}")));
+                self.says_trouble(&error);
+                false
             }
         }
     }
 
-    /// Takes a request. What is not acknowledged comes again in the next session.
-    async fn take(self: &Arc<Self>, letter: Letter, turns: &mut Turns) {
-        let Letter { topic, delivery, away, in_hand } = letter;
-        let internal = matches!(topic.caller, Principal::Coordinator(_));
+    /// Takes a coordinator's request.
+    async fn pass_on(self: &Arc<Self>, letter: Letter, turns: &mut Turns) {
+        let Letter { topic, delivery, .. } = letter;
         if delivery.retain {
-            let error = received::retained();
-            if self.record_refusal(&topic, None, &error, &fresh(), 1).await {
+            if self.record_refusal(&topic, None, &received::retained(), &fresh(), 1).await {
                 delivery.ack().await;
             }
             return;
         }
-        if internal {
-            return self.queue_internal(topic, delivery, turns);
+        self.queue_internal(topic, delivery, turns);
+    }
+
+    /// Takes a request. One that cannot be recorded is given back, and is not acknowledged: should it be lost here, it
+    /// comes again in the next session.
+    async fn take(self: &Arc<Self>, letter: Letter, turns: &mut Turns) -> Result<(), Letter> {
+        let Letter { topic, delivery, away, .. } = &letter;
+        if delivery.retain {
+            if !self.record_refusal(topic, None, &received::retained(), &fresh(), 1).await {
+                return Err(letter);
+            }
+            delivery.ack().await;
+            return Ok(());
         }
-        let parcel = match receive(&topic, &delivery, away, Timestamp::now()) {
+        let parcel = match receive(topic, delivery, *away, Timestamp::now()) {
             Ok(parcel) => parcel,
-            Err(returned) => return self.refuse(&topic, &delivery, *returned).await,
+            Err(returned) => return self.refuse(letter, *returned).await,
         };
         let Parcel { received, target } = parcel;
         match self.store.journal().accept_on(&received, target.as_deref()).await {
@@ -117,29 +179,37 @@ impl<S: Service> Router<S> {
                     correlation_id: received.correlation_id,
                     traceparent: received.traceparent,
                 };
-                self.queue(accepted, in_hand, turns);
+                delivery.ack().await;
+                self.queue(accepted, letter.in_hand, turns);
+                return Ok(());
             }
             Ok(Acceptance::Pending) => {}
             Ok(Acceptance::Answered) => self.replies.deliver(),
             Ok(Acceptance::Conflict) => {
                 let (error, correlation_id) = (received::conflict(), received.correlation_id);
                 let returned = Returned { error, correlation_id, target };
-                return self.refuse(&topic, &delivery, returned).await;
+                return self.refuse(letter, returned).await;
             }
-            Err(error) => return self.cannot_record(&error),
+            Err(error) => {
+                self.says_trouble(&error);
+                return Err(letter);
+            }
         }
         delivery.ack().await;
+        Ok(())
     }
 
-    /// Records, answers and reports a request that was not accepted.
-    async fn refuse(self: &Arc<Self>, topic: &RequestTopic, delivery: &Delivery, returned: Returned) {
+    /// Records, answers and reports a request that was not accepted. It is given back when it cannot be recorded.
+    async fn refuse(self: &Arc<Self>, letter: Letter, returned: Returned) -> Result<(), Letter> {
+        let Letter { topic, delivery, .. } = &letter;
         let Returned { error, correlation_id, target } = returned;
         if !self.record_refusal(topic, target.as_deref(), &error, &correlation_id, 1).await {
-            return;
+            return Err(letter);
         }
         self.report_refusal(topic, &error, &correlation_id);
         self.send_back(topic, delivery, error, &correlation_id);
         delivery.ack().await;
+        Ok(())
     }
 
     /// Writes a refusal to the audit trail. False when it could not be written.
@@ -156,15 +226,10 @@ impl<S: Service> Router<S> {
         match self.store.audit().refused(&entry, error, times).await {
             Ok(()) => true,
             Err(error) => {
-                self.cannot_record(&error);
+                self.says_trouble(&error);
                 false
             }
         }
-    }
-
-    fn cannot_record(&self, error: &store::Error) {
-        tracing::error!(%error, "a request cannot be recorded");
-        self.health.set("store", Condition::Unhealthy(format!("cannot record requests: {error}")));
     }
 
     /// Tells an event of a refusal.

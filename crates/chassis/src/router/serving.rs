@@ -12,6 +12,7 @@ use store::audit::is_refusal;
 use tracing::{Instrument, Span, field};
 
 use super::received::{bad_request, expired};
+use super::storage::RETRY;
 use super::{Router, fresh, shortened};
 use crate::audit;
 use crate::flood::InHand;
@@ -50,9 +51,15 @@ impl<S: Service> Router<S> {
                     Answer::Failure(error)
                 }
             };
-            if let Err(error) = router.replies.answer(&id, &answer, &correlation_id, traceparent).await {
-                // The row stays without a response, and is handled again at the next start.
-                tracing::error!(%error, correlation_id, "an answer cannot be recorded");
+            while let Err(error) =
+                router.replies.answer(&id, &answer, &correlation_id, traceparent.clone()).await
+            {
+                router.says_trouble(&error);
+                tokio::select! {
+                    // The row stays without a response, and is handled again at the next start.
+                    () = router.shutdown.cancelled() => return,
+                    () = tokio::time::sleep(RETRY) => {}
+                }
             }
         });
     }

@@ -1,15 +1,17 @@
 //! A broker that lets everybody do everything, a coordinator that does little, and those who ask it.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use chassis::config::{BrokerLogin, load};
+use chassis::config::{BrokerLogin, Loaded, load};
 use chassis::service::Parts;
 use chassis::{Delivery, Fault, Permit, Publisher, Reply, Request, Section, Service, Shutdown, process};
 use envelope::payload::audit::{AuditRecord, AuditRequest, AuditResponse};
 use envelope::payload::event::{Event, EventKind};
+use envelope::payload::health::Health;
 use envelope::payload::lifecycle::PluginRequest;
 use envelope::topic::{self, RequestTopic};
 use envelope::{
@@ -26,7 +28,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 static MIGRATIONS: Migrator = Migrator::DEFAULT;
 
-/// Answers at once, but for `start`, which never ends when the settings say so.
+/// Answers at once, but for `start`, which never ends when the settings say so, and `inspect`, which waits at a gate.
 struct Echo {
     settings: Settings,
     publisher: Publisher,
@@ -35,6 +37,8 @@ struct Echo {
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Settings {
     start_never_ends: bool,
+    /// While this file is there `inspect` is not answered, and then with as many bytes as are in it.
+    gate: PathBuf,
 }
 
 impl Section for Settings {
@@ -65,6 +69,17 @@ impl Service for Echo {
     async fn handle(&self, permit: Permit, request: Request) -> Result<Reply, ErrorBody> {
         match permit.operation() {
             Operation::Start if self.settings.start_never_ends => std::future::pending().await,
+            Operation::Inspect => {
+                let bytes =
+                    std::fs::read(&self.settings.gate).map(|content| content.len()).unwrap_or_default();
+                std::fs::write(self.settings.gate.with_extension("entered"), "").expect("writes");
+                eventually(PATIENCE, async || match self.settings.gate.exists() {
+                    true => Err("the gate is closed"),
+                    false => Ok(()),
+                })
+                .await;
+                Ok(Reply::Now(json!({"filler": "x".repeat(bytes)})))
+            }
             Operation::Stop => request.parse::<PluginRequest>().map(|r| Reply::now(&r.plugin_id)),
             _ => Ok(Reply::Now(json!({}))),
         }
@@ -104,6 +119,25 @@ impl Stage {
 
     /// Starts the coordinator, with settings that are not the defaults.
     pub(crate) fn start(&self, settings: &[(&str, &str)]) -> Life {
+        let (loaded, login) = self.load(settings);
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .expect("a runtime of its own");
+        runtime.spawn(process::serve::<Echo>(loaded, login, Shutdown::new()));
+        Life { runtime: Some(runtime) }
+    }
+
+    /// Why the coordinator does not start.
+    pub(crate) async fn fails(&self, settings: &[(&str, &str)]) -> String {
+        let (loaded, login) = self.load(settings);
+        let error =
+            process::serve::<Echo>(loaded, login, Shutdown::new()).await.expect_err("it does not start");
+        format!("{error:#}")
+    }
+
+    fn load(&self, settings: &[(&str, &str)]) -> (Loaded<Settings>, BrokerLogin) {
         let path = |name: &str| self.folder.path().join(name).display().to_string();
         let own = [
             ("BIGSKIES_BROKER__HOST", self.broker.host().to_owned()),
@@ -117,13 +151,12 @@ impl Stage {
         let environment = own.into_iter().chain(given).map(|(key, value)| (key.to_owned(), value));
         let loaded = load::<Settings>(Coordinator::Plugin, None, environment).expect("no faults");
         let login = BrokerLogin::read(&loaded.common.broker).expect("readable");
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .expect("a runtime of its own");
-        runtime.spawn(process::serve::<Echo>(loaded, login, Shutdown::new()));
-        Life { runtime: Some(runtime) }
+        (loaded, login)
+    }
+
+    /// The coordinator's database, where it is kept unless settings say otherwise.
+    pub(crate) fn database(&self) -> PathBuf {
+        self.folder.path().join(format!("{}.db", Coordinator::Plugin))
     }
 
     async fn client(&self) -> Client {
@@ -145,14 +178,44 @@ impl Stage {
         Asker { client, principal: Principal::Plugin(id) }
     }
 
+    /// A gate that is closed, behind which there are so many bytes.
+    pub(crate) fn gate(&self, bytes: usize) -> PathBuf {
+        let gate = self.folder.path().join("gate");
+        std::fs::write(&gate, vec![b'x'; bytes]).expect("writes");
+        gate
+    }
+
+    /// Waits until somebody stands at the gate.
+    pub(crate) async fn entered(&self, gate: &Path) {
+        eventually(PATIENCE, async || match gate.with_extension("entered").exists() {
+            true => Ok(()),
+            false => Err("nobody stands at the gate"),
+        })
+        .await;
+    }
+
+    /// What the coordinator says of itself, once it is as wanted.
+    pub(crate) async fn health(&self, wanted: impl Fn(&Health) -> bool) -> Health {
+        let mut client = self.client().await;
+        client.subscribe(&topic::coordinator::health(Coordinator::Plugin)).await.expect("subscribes");
+        let (end, mut last) = (Instant::now() + PATIENCE, None);
+        while let Some(message) = client.recv(end.saturating_duration_since(Instant::now())).await {
+            let said: Envelope<Health> = serde_json::from_slice(&message.payload).expect("health");
+            if wanted(&said.payload) {
+                return said.payload;
+            }
+            last = Some(said.payload);
+        }
+        panic!("the last that it said of itself is {last:?}")
+    }
+
     /// What the audit trail holds, once it is as wanted: read from the database, so that no request is made.
     pub(crate) async fn records(
         &self,
         which: AuditRequest,
         wanted: impl Fn(&[AuditRecord]) -> bool,
     ) -> Vec<AuditRecord> {
-        let path = self.folder.path().join(format!("{}.db", Coordinator::Plugin));
-        let store = Store::open(&path, &MIGRATIONS).await.expect("opens");
+        let store = Store::open(&self.database(), &MIGRATIONS).await.expect("opens");
         eventually(PATIENCE, async || {
             let (records, _) = store.audit().find(&which).await.map_err(|e| e.to_string())?;
             if wanted(&records) { Ok(records) } else { Err(format!("{records:?}")) }

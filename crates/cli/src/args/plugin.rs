@@ -20,6 +20,12 @@ pub(crate) enum Plugin {
     Restart(Id),
     /// Uninstall a plugin; its data stays unless --volumes is given
     Remove(Remove),
+    /// Replace a plugin's image; when the new version does not get ready, the old one is brought back
+    Update(Update),
+    /// Bring back what a plugin was before its last update: image, manifest, configuration and grants
+    Rollback(Id),
+    /// Replace a plugin's configuration, or take it away; a plugin that runs is restarted with the new one
+    Config(Config),
     /// List all plugins and how they are
     #[command(visible_alias = "ls")]
     List,
@@ -65,6 +71,42 @@ pub(crate) struct Install {
     /// Approve exactly what an earlier install listed under this digest
     #[arg(long, value_name = "DIGEST")]
     pub(crate) approve: Option<String>,
+}
+
+#[derive(Debug, Group)]
+#[command(after_help = "\
+Without an image the one that was asked for before is looked up again, as its tag may have moved; with
+--manifest alone it is the one that the manifest names. The new version is fetched and made ready before the
+old one is stopped. Data stays, and so does the configuration unless --config is given. When the new version asks for
+more than the old one has, the old one runs on, and what is asked for is shown and approved as for an install.")]
+pub(crate) struct Update {
+    /// The plugin's id
+    #[arg(value_parser = PluginId::parse)]
+    pub(crate) id: PluginId,
+    /// The new image: registry/name:tag or registry/name@sha256:…
+    pub(crate) source: Option<String>,
+    /// The new manifest (plugin.json), for an image that does not carry its own
+    #[arg(long, value_name = "FILE")]
+    pub(crate) manifest: Option<PathBuf>,
+    /// A new configuration (JSON)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Approve exactly what an earlier update listed under this digest
+    #[arg(long, value_name = "DIGEST")]
+    pub(crate) approve: Option<String>,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Config {
+    /// The plugin's id
+    #[arg(value_parser = PluginId::parse)]
+    pub(crate) id: PluginId,
+    /// The new configuration (JSON), delivered to the plugin as /config/plugin.json
+    #[arg(long, value_name = "FILE", required_unless_present = "clear", conflicts_with = "clear")]
+    pub(crate) file: Option<PathBuf>,
+    /// Take the configuration away
+    #[arg(long)]
+    pub(crate) clear: bool,
 }
 
 #[derive(Debug, Group)]

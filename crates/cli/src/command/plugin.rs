@@ -1,6 +1,9 @@
 //! `plugin …`: one file per command.
 
+mod approving;
+mod config;
 mod control;
+mod file;
 mod grants;
 mod inspect;
 mod install;
@@ -8,6 +11,7 @@ mod lifecycle;
 mod list;
 mod logs;
 mod remove;
+mod update;
 
 use envelope::Operation;
 
@@ -24,6 +28,9 @@ pub(super) async fn run(command: Plugin, context: &Context) -> Result<(), Failur
         Plugin::Stop(args) => lifecycle::run(Operation::Stop, args.id, context).await,
         Plugin::Restart(args) => lifecycle::run(Operation::Restart, args.id, context).await,
         Plugin::Remove(args) => remove::run(args, context).await,
+        Plugin::Update(args) => update::run(args, context).await,
+        Plugin::Rollback(args) => update::roll_back(args.id, context).await,
+        Plugin::Config(args) => config::run(args, context).await,
         Plugin::List => list::run(context).await,
         Plugin::Inspect(args) => inspect::run(args.id, context).await,
         Plugin::Logs(args) => logs::run(args, context).await,

@@ -12,7 +12,9 @@ const MOST: usize = 50;
 
 /// Faults, requested grants and the log tail, each on lines of their own, or nothing.
 pub(super) fn render(refusal: &Refusal) -> String {
-    let details = &refusal.details;
+    let is_rolled_back = refusal.code == ErrorCode::RolledBack.as_str();
+    // What was tried failed in a way of its own.
+    let details = if is_rolled_back { &refusal.details["failure"] } else { &refusal.details };
     let mut text = String::new();
     let whole =
         if refusal.code == ErrorCode::ConfigInvalid.as_str() { "the configuration" } else { "the manifest" };
@@ -28,7 +30,8 @@ pub(super) fn render(refusal: &Refusal) -> String {
         text.push_str(&format!("\n{}", indented(&grants, "  ")));
     }
     if let Some(tail) = details["log_tail"].as_str().filter(|tail| !tail.trim().is_empty()) {
-        let title = ink(Ink::Faint, "the last lines that the plugin wrote:");
+        let who = if is_rolled_back { "the new version" } else { "the plugin" };
+        let title = ink(Ink::Faint, &format!("the last lines that {who} wrote:"));
         text.push_str(&format!("\n  {title}\n{}", indented(&clean_lines(tail), "    | ")));
     }
     text
@@ -49,6 +52,18 @@ pub(super) fn advice(refusal: &Refusal) -> Vec<String> {
                 }
                 (None, None) => return Vec::new(),
             }
+        }
+        ErrorCode::RolledBack => {
+            "nothing has to be put right: what ran before the update runs again, with its configuration and grants"
+                .to_owned()
+        }
+        ErrorCode::NoSuchOperation => "`bigskies operations` shows those that run, with their ids".to_owned(),
+        ErrorCode::Busy => match refusal.details["operation_id"].as_str().map(clean) {
+            Some(id) => format!("wait for it (`bigskies operations`), or end it: `bigskies cancel {id}`"),
+            None => return Vec::new(),
+        },
+        ErrorCode::AlreadyInstalled => {
+            "`bigskies plugin update` replaces the image of a plugin that is installed".to_owned()
         }
         ErrorCode::UnknownPlugin => "`bigskies plugin list` shows the installed ones".to_owned(),
         ErrorCode::UnknownOperator => "`bigskies operator list` shows the accounts".to_owned(),

@@ -163,6 +163,8 @@ fn the_new_refusals_say_where_to_look() {
     for (code, advice) in [
         ("unknown_operator", "bigskies operator list"),
         ("unknown_grant", "bigskies plugin grants"),
+        ("no_such_operation", "bigskies operations"),
+        ("already_installed", "bigskies plugin update"),
         ("too_many_requests", "wait a moment"),
         ("forbidden", "with the role admin may"),
         ("internal", "docker compose logs plugin-coordinator"),
@@ -170,6 +172,27 @@ fn the_new_refusals_say_where_to_look() {
         let text = shown(&refusal(code, "m", Value::Null));
         assert!(text.contains(advice), "{code}: {text}");
     }
+}
+
+#[test]
+fn an_update_that_was_rolled_back_shows_what_the_new_version_wrote_and_that_the_old_one_runs() {
+    let message = "focuser 2.0.0 was not ready within 60 s, so 1.0.0 runs again.";
+    let failure =
+        refusal("rolled_back", message, json!({"code": "not_ready", "failure": {"log_tail": "no device\n"}}));
+    let expected = "\
+error: focuser 2.0.0 was not ready within 60 s, so 1.0.0 runs again. (rolled_back)
+  the last lines that the new version wrote:
+    | no device
+  next: nothing has to be put right: what ran before the update runs again, with its configuration and grants";
+    assert_eq!(shown(&failure), expected);
+    assert_eq!(failure.exit(), Exit::Failed);
+}
+
+#[test]
+fn who_finds_a_plugin_busy_is_told_how_to_end_what_runs() {
+    let text = shown(&refusal("busy", "m", json!({"operation_id": "o-1"})));
+    assert!(text.contains("`bigskies cancel o-1`"), "{text}");
+    assert_eq!(shown(&refusal("busy", "m", Value::Null)), "error: m (busy)");
 }
 
 #[test]

@@ -16,6 +16,14 @@ pub(crate) fn lasting(duration: Duration) -> String {
     }
 }
 
+/// The same of milliseconds, with a decimal as long as that says something: `1.8 s`.
+pub(crate) fn lasting_exactly(milliseconds: u64) -> String {
+    match milliseconds {
+        0..120_000 => format!("{}.{} s", milliseconds / 1000, milliseconds % 1000 / 100),
+        _ => lasting(Duration::from_millis(milliseconds)),
+    }
+}
+
 /// When `time` is, seen from `now`: `3 min ago`, `in 45 s`, `now`.
 pub(crate) fn ago(time: Timestamp, now: Timestamp) -> String {
     let (past, future) = (now.since(time), time.since(now));
@@ -66,6 +74,15 @@ mod tests {
             assert_eq!(lasting(Duration::from_secs(seconds)), text);
         }
         assert!(lasting(Duration::MAX).ends_with(" d"));
+    }
+
+    #[test]
+    fn short_times_have_a_decimal() {
+        for (milliseconds, text) in [(0, "0.0 s"), (1_840, "1.8 s"), (119_999, "119.9 s"), (120_000, "2 min")]
+        {
+            assert_eq!(lasting_exactly(milliseconds), text);
+        }
+        assert!(lasting_exactly(u64::MAX).ends_with(" d"));
     }
 
     #[test]

@@ -105,6 +105,29 @@ pub struct PluginState {
     /// The operation that runs on it now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<RunningOperation>,
+    /// Set when the watchdog does not look after it as usual.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watchdog: Option<Watchdog>,
+}
+
+/// What the watchdog does about a plugin's health, where it is not the usual.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Watchdog {
+    /// Which it is.
+    pub state: WatchdogState,
+    /// What is wrong with the plugin; goes on after its name.
+    pub reason: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// What the watchdog does about a plugin's health.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum WatchdogState {
+    /// It was restarted too often in a row and that did not help: it is left running as it is, until somebody asks for
+    /// a start, a restart or an update, or it has been well for ten minutes.
+    Suspended,
 }
 
 /// An operation that runs.

@@ -6,7 +6,7 @@
 //!
 //! Reads no clock: the caller says what time it is.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use envelope::{PluginId, StartId, Timestamp};
@@ -19,7 +19,7 @@ pub(super) type Life = (StartId, Option<Timestamp>);
 #[derive(Debug)]
 pub(super) struct Hearing {
     grace: Duration,
-    plugins: HashMap<PluginId, Listener>,
+    plugins: BTreeMap<PluginId, Listener>,
 }
 
 #[derive(Debug)]
@@ -52,7 +52,7 @@ pub(super) struct Look {
 
 impl Hearing {
     pub(super) fn new(grace: Duration) -> Self {
-        Self { grace, plugins: HashMap::new() }
+        Self { grace, plugins: BTreeMap::new() }
     }
 
     /// It runs and is ready. True when that is news.

@@ -5,7 +5,7 @@ use envelope::payload::event::EventKind;
 
 use super::hearing::Life;
 use crate::context::Context;
-use crate::record::{Desired, StartProgress};
+use crate::record::{Desired, StartProgress, Suspended};
 use crate::registrations::{LOOKS, TableError};
 
 /// Stops a plugin until somebody asks for a start. An operation that would make it run ends. Answers whether it was
@@ -44,12 +44,28 @@ async fn try_halt(ctx: &Context, id: &PluginId, why: &str) -> Result<bool, Table
     Ok(true)
 }
 
-/// Restarts a plugin that is in this life of its process, when no operation runs on it. `why` goes on after its
-/// name. Answers whether it was recorded.
+/// What became of the wish to restart a plugin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Restart {
+    /// It is recorded, and will be done.
+    Recorded,
+    /// It was restarted often enough, and is left running.
+    GaveUp,
+    /// Not now, or not any more: it runs no more as it did, an operation runs on it, or that was decided before.
+    Refused,
+}
+
+/// Restarts a plugin that is in this life of its process, when no operation runs on it; or gives that up, when it
+/// did not help often enough. `why` goes on after its name.
 ///
 /// # Errors
 /// The registry cannot be read or written.
-pub(crate) async fn restart(ctx: &Context, id: &PluginId, life: Life, why: &str) -> Result<bool, TableError> {
+pub(crate) async fn restart(
+    ctx: &Context,
+    id: &PluginId,
+    life: Life,
+    why: &str,
+) -> Result<Restart, TableError> {
     for _ in 1..LOOKS {
         match try_restart(ctx, id, life, why).await {
             Err(TableError::Changed(_)) => {}
@@ -59,20 +75,28 @@ pub(crate) async fn restart(ctx: &Context, id: &PluginId, life: Life, why: &str)
     try_restart(ctx, id, life, why).await
 }
 
-async fn try_restart(ctx: &Context, id: &PluginId, life: Life, why: &str) -> Result<bool, TableError> {
-    let Some(mut record) = ctx.registrations.plugin(id).await? else { return Ok(false) };
+async fn try_restart(ctx: &Context, id: &PluginId, life: Life, why: &str) -> Result<Restart, TableError> {
+    let Some(mut record) = ctx.registrations.plugin(id).await? else { return Ok(Restart::Refused) };
     let lives = record
         .start
         .as_ref()
         .is_some_and(|start| start.progress == StartProgress::Ready && (start.id, start.started_at) == life);
-    if record.desired != Desired::Running || !lives || record.restart.is_some() || record.is_outdated() {
-        return Ok(false);
+    let decided = record.restart.is_some() || record.watchdog.suspended.is_some();
+    if record.desired != Desired::Running || !lives || decided || record.is_outdated() {
+        return Ok(Restart::Refused);
     }
     if ctx.registrations.running(id).await?.is_some() {
         // Whatever it does, the process is looked at again after it.
-        return Ok(false);
+        return Ok(Restart::Refused);
     }
-    record.restart = Some(why.to_owned());
+    let done = if record.watchdog.restarts < ctx.settings.watchdog_restarts {
+        record.watchdog.restarts += 1;
+        record.restart = Some(why.to_owned());
+        Restart::Recorded
+    } else {
+        record.watchdog.suspended = Some(Suspended { why: why.to_owned(), since: crate::clock::now() });
+        Restart::GaveUp
+    };
     ctx.registrations.advance(Some(&mut record), None).await?;
-    Ok(true)
+    Ok(done)
 }

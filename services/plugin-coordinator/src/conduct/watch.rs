@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use envelope::PluginId;
 use envelope::payload::event::EventKind;
 use tokio::time::Instant;
 
 use super::hearing::Look;
+use super::orders::Restart;
 use super::{disk, orders};
 use crate::context::Context;
 use crate::supervisor::Supervisor;
@@ -27,10 +29,15 @@ impl super::Conduct {
         loop {
             let done = self.halt_condemned(ctx, supervisor).await;
             self.listen(ctx, supervisor).await;
-            let next = self.state().hearing.next();
+            self.restart_ill(ctx, supervisor).await;
+            let next = {
+                let state = self.state();
+                [state.hearing.next(), state.pulse.next(Instant::now())].into_iter().flatten().min()
+            };
             let due = next.map_or(IDLE, |at| at.saturating_duration_since(Instant::now()));
             let wait = if done { due } else { due.min(PAUSE) };
             tokio::select! {
+                biased;
                 () = self.inner.wake.notified() => {}
                 () = tokio::time::sleep(wait) => {}
             }
@@ -78,19 +85,69 @@ impl super::Conduct {
     }
 
     async fn deaf(&self, ctx: &Context, supervisor: &Supervisor, look: &Look) {
+        if !self.state().pulse.may(Instant::now()) {
+            return self.state().hearing.later(look, Instant::now());
+        }
         match orders::restart(ctx, &look.id, look.life, DEAF).await {
-            Ok(true) => {
-                let message = format!("{} {DEAF}; it is restarted.", look.id);
+            Ok(Restart::Refused) => self.state().hearing.later(look, Instant::now()),
+            Ok(done) => {
                 let cause = "nobody is subscribed to its control topics";
-                ctx.reporter.notice(EventKind::Deaf, &look.id, message, cause);
-                supervisor.wake_known(&look.id);
+                self.restarts(ctx, supervisor, EventKind::Deaf, &look.id, (DEAF, cause), done);
             }
-            Ok(false) => self.state().hearing.later(look, Instant::now()),
             Err(error) => {
                 tracing::error!(plugin_id = %look.id, error = telemetry::chain(&error), "was not restarted");
                 self.state().hearing.later(look, Instant::now());
             }
         }
+    }
+}
+
+impl super::Conduct {
+    /// Restarts those that need a new process and whose turn it is.
+    pub(crate) async fn restart_ill(&self, ctx: &Context, supervisor: &Supervisor) {
+        loop {
+            // Taken apart, so that nothing is locked while the registry is asked.
+            let turn = self.state().pulse.turn(Instant::now());
+            let Some((id, life)) = turn else { return };
+            let Some(why) = ctx.health.ill(&id, ctx.settings.unhealthy_bounds()) else { continue };
+            match orders::restart(ctx, &id, life, &why).await {
+                Ok(Restart::Refused) => {}
+                Ok(done) => {
+                    let cause = "its health, as the plugin coordinator hears it";
+                    self.restarts(ctx, supervisor, EventKind::Health, &id, (&why, cause), done);
+                }
+                Err(error) => {
+                    // Its worker sees that it is ill at its next look.
+                    tracing::error!(plugin_id = %id, error = telemetry::chain(&error), "was not restarted");
+                }
+            }
+        }
+    }
+
+    /// Tells what was decided about a plugin, and has it done.
+    fn restarts(
+        &self,
+        ctx: &Context,
+        supervisor: &Supervisor,
+        kind: EventKind,
+        id: &PluginId,
+        (why, cause): (&str, &str),
+        done: Restart,
+    ) {
+        let message = match done {
+            Restart::Recorded => {
+                self.state().pulse.restarts(Instant::now());
+                format!("{id} {why}; it is restarted.")
+            }
+            Restart::GaveUp | Restart::Refused => format!(
+                "{id} {why}. It was restarted {} times in a row and that did not help, so the watchdog is suspended: it is \
+                 left running as it is until somebody asks for a start, a restart or an update, or it has been well \
+                 for ten minutes.",
+                ctx.settings.watchdog_restarts
+            ),
+        };
+        ctx.reporter.notice(kind, id, message, cause);
+        supervisor.wake_known(id);
     }
 }
 

@@ -4,7 +4,7 @@
 use super::error::{EngineError, Verb};
 use super::image_ref::is_reference;
 use super::label;
-use super::spec::{ContainerSpec, Labels, MountSource, UploadFile};
+use super::spec::{Change, ContainerSpec, Labels, Limits, MountSource, UploadFile};
 
 /// The name or id of a container, network or volume: `[A-Za-z0-9][A-Za-z0-9_.-]+`, at most 200 bytes.
 /// Hexadecimal digits alone are a whole id or nothing: the engine would take them for the beginning of one.
@@ -51,6 +51,17 @@ pub(super) fn uploads(on: &str, files: &[UploadFile]) -> Result<(), EngineError>
     Ok(())
 }
 
+/// What is to be put right of a container.
+pub(super) fn change(on: &str, change: &Change) -> Result<(), EngineError> {
+    match change {
+        Change::Resume => Ok(()),
+        Change::Rename(to) => name(Verb::Adjust, to),
+        Change::Connect(attachment) => name(Verb::Adjust, &attachment.network),
+        Change::Disconnect(network) => name(Verb::Adjust, network),
+        Change::Bound(limits) => bounds(Verb::Adjust, on, limits),
+    }
+}
+
 /// A whole container specification.
 pub(super) fn spec(spec: &ContainerSpec) -> Result<(), EngineError> {
     let doing = Verb::Create;
@@ -90,8 +101,11 @@ pub(super) fn spec(spec: &ContainerSpec) -> Result<(), EngineError> {
     if spec.ports.iter().any(|port| port.container_port == 0) {
         return invalid(doing, on, "port 0 of a container cannot be published");
     }
+    bounds(doing, on, &spec.limits)
+}
+
+fn bounds(doing: Verb, on: &str, limits: &Limits) -> Result<(), EngineError> {
     // To the engine 0 means no limit at all.
-    let limits = &spec.limits;
     if limits.memory_bytes == Some(0)
         || limits.nano_cpus == Some(0)
         || limits.pids == Some(0)

@@ -3,6 +3,7 @@
 //! A connection is made at the first call and again after one broke, never at construction. The version
 //! of the interface is negotiated at that moment: the newest that both sides know.
 
+mod adjust;
 mod archive;
 mod connection;
 mod create;
@@ -25,9 +26,9 @@ use async_trait::async_trait;
 use super::error::{StartError, Verb};
 use super::spec::Labels;
 use super::{
-    Container, ContainerId, ContainerSpec, DiskUsage, Engine, EngineInfo, Events, Exit, HostEntry, Image,
-    ImageRef, LogTail, Network, NetworkSpec, Owner, PublishedPort, PullProgress, RegistryLogin, Removal,
-    Result, UploadFile, check,
+    Change, Container, ContainerId, ContainerSpec, DiskUsage, Engine, EngineInfo, Events, Exit, HostEntry,
+    Image, ImageRef, LogTail, Network, NetworkSpec, Owner, PublishedPort, PullProgress, RegistryLogin,
+    Removal, Result, UploadFile, check,
 };
 use connection::Connection;
 
@@ -114,6 +115,12 @@ impl Engine for DockerEngine {
         archive::read_file(self.clone(), image.to_owned(), path.to_owned(), max_bytes).await
     }
 
+    async fn read_back(&self, container: &str, path: &str, max_bytes: u64) -> Result<Option<Vec<u8>>> {
+        check::name(Verb::ReadBack, container)?;
+        check::path(Verb::ReadBack, container, path)?;
+        archive::read_back(self.connection(), container, path, max_bytes).await
+    }
+
     async fn host_entry(&self, image: &str, path: &str) -> Result<HostEntry> {
         check::reference(Verb::HostEntry, image)?;
         check::path(Verb::HostEntry, path, path)?;
@@ -166,6 +173,12 @@ impl Engine for DockerEngine {
     async fn start(&self, container: &str) -> Result<(), StartError> {
         check::name(Verb::Start, container)?;
         lifecycle::start(self.connection(), container).await
+    }
+
+    async fn adjust(&self, container: &str, change: &Change) -> Result<()> {
+        check::name(Verb::Adjust, container)?;
+        check::change(container, change)?;
+        adjust::adjust(self.connection(), container, change).await
     }
 
     async fn stop(&self, container: &str, grace: Duration) -> Result<Option<Exit>> {

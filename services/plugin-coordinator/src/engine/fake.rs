@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
@@ -33,6 +34,17 @@ pub struct Call {
 #[derive(Debug, Clone, Default)]
 pub struct FakeEngine {
     world: Arc<Mutex<World>>,
+    gate: Option<Arc<dyn Gate>>,
+}
+
+/// What every call through a handle has to pass.
+#[async_trait]
+pub trait Gate: std::fmt::Debug + Send + Sync + 'static {
+    /// Lets a call have its effect, or not.
+    ///
+    /// # Errors
+    /// The call fails so, whether it had its effect or not.
+    async fn pass(&self, verb: Verb, on: &str, effect: &mut (dyn FnMut() + Send)) -> Result<(), EngineError>;
 }
 
 /// Calls of one verb wait while this lives.
@@ -47,6 +59,12 @@ impl FakeEngine {
 
     fn world(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A handle whose calls have to pass `gate`.
+    #[must_use]
+    pub fn gated(&self, gate: Arc<dyn Gate>) -> Self {
+        Self { gate: Some(gate), ..self.clone() }
     }
 
     /// Puts an image into the registry, from where [`super::Engine::pull`] gets it.
@@ -76,6 +94,40 @@ impl FakeEngine {
         let (release, held) = watch::channel(());
         self.world().holds.insert(verb, held);
         Hold(release)
+    }
+
+    /// Calls of `verb` on `on` never come back, as of an engine that hangs.
+    pub fn hang(&self, verb: Verb, on: &str) {
+        self.world().hangs.insert((verb, on.to_owned()));
+    }
+
+    /// Somebody changes a container by hand. False when there is none, or it is so already.
+    pub fn tamper(&self, container: &str, change: &super::Change) -> bool {
+        let mut world = self.world();
+        world.id_of(container).is_some_and(|id| world.change(&id, change))
+    }
+
+    /// Somebody holds a running container.
+    pub fn pause(&self, container: &str) -> bool {
+        let mut world = self.world();
+        let Some(id) = world.id_of(container) else { return false };
+        let Some(found) = world.containers.get_mut(&id).filter(|found| found.state.is_running()) else {
+            return false;
+        };
+        found.state = super::State::Paused;
+        world.tell(&id, EventAction::Pause);
+        true
+    }
+
+    /// Somebody tells the engine to start a container again whenever it ends.
+    pub fn set_engine_restarts(&self, container: &str) -> bool {
+        let mut world = self.world();
+        let Some(id) = world.id_of(container) else { return false };
+        if let Some(found) = world.containers.get_mut(&id) {
+            found.engine_restarts = true;
+        }
+        world.tell(&id, EventAction::Update);
+        true
     }
 
     /// Every call so far.
@@ -215,6 +267,38 @@ impl FakeEngine {
         world.containers.get(&id)?.owners.get(target).copied()
     }
 
+    /// Somebody removes a container by hand. False when there is none.
+    pub fn remove_by_hand(&self, container: &str) -> bool {
+        let mut world = self.world();
+        let Some(id) = world.id_of(container) else { return false };
+        world.exit(&id, 137, false, true);
+        world.tell(&id, EventAction::Destroy);
+        world.containers.remove(&id).is_some()
+    }
+
+    /// Somebody makes a copy of a container by hand, under another name and with other labels, and runs it.
+    pub fn copy(&self, container: &str, name: &str, labels: &[(&str, &str)]) {
+        let mut world = self.world();
+        let Some(found) = world.id_of(container).and_then(|id| world.containers.get(&id)) else { return };
+        let (mut spec, mut made, image) = (found.spec.clone(), found.labels.clone(), found.image.clone());
+        name.clone_into(&mut spec.name);
+        made.extend(labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let id = world.add(&spec, image);
+        if let Some(copy) = world.containers.get_mut(&id) {
+            copy.labels = made;
+        }
+        world.begin(&id);
+    }
+
+    /// A container gets a device that nobody gave it.
+    pub fn add_device(&self, container: &str, path: &str) {
+        let mut world = self.world();
+        let Some(id) = world.id_of(container) else { return };
+        if let Some(found) = world.containers.get_mut(&id) {
+            found.spec.devices.push(path.to_owned());
+        }
+    }
+
     /// Every container of every installation.
     pub fn all(&self) -> Vec<Container> {
         self.world().all()
@@ -231,23 +315,26 @@ impl FakeEngine {
     }
 
     /// One verb: recorded, held, failed or done, and its answer perhaps lost.
-    async fn run<T>(
+    async fn run<T: Send>(
         &self,
         verb: Verb,
         on: &str,
-        effect: impl FnOnce(&mut World) -> Result<T, StartError>,
+        effect: impl FnOnce(&mut World) -> Result<T, StartError> + Send,
     ) -> Result<T, StartError> {
-        let held = {
+        let (held, hangs) = {
             let mut world = self.world();
             world.calls.push(Call { verb, on: on.to_owned() });
-            world.holds.get(&verb).cloned()
+            let hangs = world.hangs.contains(&(verb, on.to_owned()));
+            (world.holds.get(&verb).cloned(), hangs)
         };
+        if hangs {
+            std::future::pending::<()>().await;
+        }
         if let Some(mut held) = held {
             // Nothing is ever sent: this ends when the hold is dropped.
             while held.changed().await.is_ok() {}
         }
-        pause().await;
-        let outcome = {
+        let attempt = || {
             let mut world = self.world();
             if world.down {
                 return Err(world::unreachable(verb, on).into());
@@ -257,6 +344,13 @@ impl FakeEngine {
             }
             effect(&mut world)
         };
+        if let Some(gate) = &self.gate {
+            let (mut attempt, mut outcome) = (Some(attempt), None);
+            gate.pass(verb, on, &mut || outcome = attempt.take().map(|attempt| attempt())).await?;
+            return outcome.unwrap_or_else(|| Err(world::unreachable(verb, on).into()));
+        }
+        pause().await;
+        let outcome = attempt();
         pause().await;
         let lost = self.world().lost_answers.get_mut(&verb).and_then(|queue| queue.pop_front());
         match lost {
@@ -266,11 +360,11 @@ impl FakeEngine {
     }
 
     /// A verb that fails with an engine error only.
-    async fn call<T>(
+    async fn call<T: Send>(
         &self,
         verb: Verb,
         on: &str,
-        effect: impl FnOnce(&mut World) -> Result<T, EngineError>,
+        effect: impl FnOnce(&mut World) -> Result<T, EngineError> + Send,
     ) -> Result<T, EngineError> {
         self.run(verb, on, |world| effect(world).map_err(StartError::from)).await.map_err(|error| match error
         {

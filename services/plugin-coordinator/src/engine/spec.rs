@@ -66,6 +66,29 @@ pub struct Limits {
     pub nofile: Option<u32>,
 }
 
+impl Limits {
+    /// Whether they are the same, but for open files: that bound is for life.
+    pub fn are_as(&self, other: &Self) -> bool {
+        Self { nofile: None, ..*self } == Self { nofile: None, ..*other }
+    }
+}
+
+/// What is put right of a container that exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// One that is held goes on.
+    Resume,
+    /// It gets this name.
+    Rename(String),
+    /// It is attached to a network.
+    Connect(Attachment),
+    /// It is taken off the network of this name.
+    Disconnect(String),
+    /// It gets these bounds (but for open files, which are for life), and the engine does not start it again by
+    /// itself.
+    Bound(Limits),
+}
+
 /// Something mounted into a container.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mount {

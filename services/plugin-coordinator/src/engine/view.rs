@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 
-use super::spec::{Labels, PortBinding, Protocol};
+use super::spec::{Labels, Limits, PortBinding, Protocol};
 
 /// An engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,6 +138,10 @@ pub struct Container {
     pub networks: BTreeMap<String, Option<IpAddr>>,
     /// Ports of the host that lead into it.
     pub ports: Vec<PortBinding>,
+    /// The bounds that it has now. Of open files nothing is told: that bound is for life.
+    pub limits: Limits,
+    /// Whether the engine itself would start it again, which is never our doing.
+    pub engine_restarts: bool,
 }
 
 impl Container {
@@ -324,6 +328,10 @@ pub enum EventAction {
     Pause,
     /// It is let go again.
     Unpause,
+    /// It has another name now.
+    Rename,
+    /// Its bounds, or whether the engine starts it again, were changed.
+    Update,
     /// Its own health check passes.
     Healthy,
     /// Its own health check fails.

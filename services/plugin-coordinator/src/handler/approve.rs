@@ -2,10 +2,9 @@
 //! rights change around a start only; one that does not run is not started.
 
 use chassis::{Permit, Reply, Request};
-use envelope::Timestamp;
 use envelope::payload::grant::ApproveRequest;
 
-use super::{Refusal, admit, follow_grants, why};
+use super::{Refusal, admit, follow, why};
 use crate::admission;
 use crate::context::Context;
 use crate::operation::Work;
@@ -26,11 +25,11 @@ pub(super) async fn handle(
         return Err(admission::changed(&id, &approve, &details).into());
     }
     let why = why(permit, request);
-    let given = plugin.record.restore(&why.by, Timestamp::now());
+    let given = plugin.record.restore(&why.by, crate::clock::now());
     if given.is_empty() {
         return Ok(Reply::now(&plugin.record.grants(&plugin.manifest)));
     }
-    let reply = follow_grants(ctx, supervisor, permit, request, plugin, Work::Approve).await?;
+    let reply = follow(ctx, supervisor, permit, request, plugin, Work::Approve).await?;
     ctx.reporter.grants(&id, &given, true, &why);
     Ok(reply)
 }

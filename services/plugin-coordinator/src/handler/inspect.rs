@@ -1,7 +1,7 @@
 //! `inspect`: everything about one plugin.
 
 use chassis::{Reply, Request};
-use envelope::payload::lifecycle::{ContainerSummary, Inspection, PluginRequest};
+use envelope::payload::lifecycle::{ContainerSummary, Inspection, PluginRequest, PreviousRelease};
 
 use super::{Refusal, installed};
 use crate::context::Context;
@@ -49,5 +49,10 @@ pub(super) async fn handle(ctx: &Context, request: &Request) -> Result<Reply, Re
         warnings: record.release.warnings.clone(),
         rating: record.rating(&manifest),
         grants: record.statuses(),
+        previous: record.previous.as_ref().map(|release| PreviousRelease {
+            version: release.manifest().version.to_string(),
+            source: release.source.clone(),
+            digest: release.digest.clone(),
+        }),
     }))
 }

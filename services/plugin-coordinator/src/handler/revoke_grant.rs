@@ -3,10 +3,10 @@
 
 use chassis::{Permit, Reply, Request};
 use envelope::payload::grant::RevokeGrantRequest;
-use envelope::{ErrorBody, ErrorCode, Timestamp};
+use envelope::{ErrorBody, ErrorCode};
 use serde_json::json;
 
-use super::{Refusal, admit, busy, follow_grants, why};
+use super::{Refusal, admit, busy, follow, why};
 use crate::admission::shown;
 use crate::context::Context;
 use crate::operation::Work;
@@ -24,7 +24,7 @@ pub(super) async fn handle(
         return Ok(Reply::Later);
     };
     let why = why(permit, request);
-    let taken = plugin.record.revoke(&key, &why.by, Timestamp::now());
+    let taken = plugin.record.revoke(&key, &why.by, crate::clock::now());
     let taken = taken.ok_or_else(|| unknown(&plugin.record, &key))?;
     if taken.is_empty() {
         return match &plugin.instead {
@@ -33,7 +33,7 @@ pub(super) async fn handle(
             _ => Ok(Reply::now(&plugin.record.grants(&plugin.manifest))),
         };
     }
-    let reply = follow_grants(ctx, supervisor, permit, request, plugin, Work::RevokeGrant).await?;
+    let reply = follow(ctx, supervisor, permit, request, plugin, Work::RevokeGrant).await?;
     ctx.reporter.grants(&id, &taken, false, &why);
     Ok(reply)
 }

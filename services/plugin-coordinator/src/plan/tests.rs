@@ -15,6 +15,8 @@ struct Case {
     acl: Option<AclOutcome>,
     reported: bool,
     forwarded: bool,
+    drift: Option<Drift>,
+    well_for: Option<Duration>,
 }
 
 fn id() -> PluginId {
@@ -39,6 +41,8 @@ fn record(desired: Desired, phase: Phase, start: Option<StartProgress>) -> Recor
             gid: 1000,
             config: None,
         },
+        next: None,
+        previous: None,
         installed_at: now,
         desired,
         standing: Standing {
@@ -59,6 +63,7 @@ fn record(desired: Desired, phase: Phase, start: Option<StartProgress>) -> Recor
         failures: 0,
         retry_at: None,
         halted: None,
+        watchdog: Default::default(),
         restart: None,
         revision: 1,
     }
@@ -77,6 +82,7 @@ fn operation(work: Work) -> Running {
         deadline: Timestamp::from_seconds(2000),
         correlation_id: "c".into(),
         traceparent: None,
+        cancelled_by: None,
     }
 }
 
@@ -88,6 +94,8 @@ fn case(desired: Desired, phase: Phase, start: Option<StartProgress>) -> Case {
         acl: Some(AclOutcome::Applied { role: "r".into() }),
         reported: false,
         forwarded: true,
+        drift: None,
+        well_for: Some(Duration::ZERO),
     }
 }
 
@@ -127,6 +135,8 @@ impl Case {
             container: self.container.clone(),
             acl: acl.as_ref(),
             reported: self.reported,
+            drift: self.drift,
+            well_for: self.well_for,
             confirmed: true,
             forwarded: self.forwarded,
             start_timeout: Duration::from_secs(60),
@@ -188,6 +198,8 @@ fn an_acknowledgement_of_another_generation_is_none() {
         operation: stale.operation.as_ref(),
         container: Observed::Missing,
         acl: Some(&acl),
+        drift: None,
+        well_for: None,
         reported: false,
         confirmed: true,
         forwarded: true,
@@ -340,6 +352,8 @@ fn an_installation_goes_from_the_registry_to_the_register() {
     let mut install = Install { request, resolved: None, admitted: None, pulled: false };
     let step = |install: &Install| {
         let nothing = Case {
+            drift: None,
+            well_for: None,
             record: None,
             operation: Some(operation(Work::Install(Box::new(install.clone())))),
             container: Observed::Missing,
@@ -367,6 +381,8 @@ fn an_installation_goes_from_the_registry_to_the_register() {
 #[test]
 fn without_a_plugin_nothing_is_left_to_do() {
     let nothing = |operation| Case {
+        drift: None,
+        well_for: None,
         record: None,
         operation,
         container: Observed::Missing,
@@ -434,10 +450,142 @@ fn the_framework_restarts_a_plugin_when_no_operation_runs_on_it() {
 }
 
 #[test]
-fn failures_count_until_the_plugin_has_run_well_for_ten_minutes() {
-    let case = case(RUN, Phase::Running, Some(StartProgress::Ready)).container(Process::Running);
-    let case = case.change(|r| r.failures = 2);
-    let due = Timestamp::from_seconds(1600);
-    assert_eq!(case.step_at(1599), Step::Settled(Some(due)));
-    assert_eq!(case.step_at(1600), Step::Steady);
+fn failures_and_restarts_count_until_the_plugin_has_been_well_for_ten_minutes() {
+    let failed = |r: &mut Record| r.failures = 2;
+    let restarted = |r: &mut Record| r.watchdog.restarts = 1;
+    for change in [failed as fn(&mut Record), restarted] {
+        let well_for = |seconds: Option<u64>| {
+            let case = case(RUN, Phase::Running, Some(StartProgress::Ready)).container(Process::Running);
+            Case { well_for: seconds.map(Duration::from_secs), ..case.change(change) }
+        };
+        let due = Timestamp::from_seconds(1002);
+        well_for(Some(599)).is(Step::Settled(Some(due)));
+        well_for(Some(600)).is(Step::Steady);
+        // It has run for long, and is not well.
+        assert_eq!(well_for(None).step_at(9000), Step::Settled(None));
+    }
+}
+
+#[test]
+fn what_somebody_changed_of_a_container_is_put_right_while_its_process_runs() {
+    use Drift::{ForeignNetwork, Held, OffNetwork, Renamed, Unbounded};
+    use StartProgress::{Prepared, Ready, Started};
+    let changed = |drift, progress| Case {
+        drift: Some(drift),
+        ..case(RUN, Phase::Running, Some(progress)).container(Process::Running)
+    };
+    for drift in [Held, ForeignNetwork, OffNetwork, Unbounded] {
+        changed(drift, Ready).is(Step::Mend(drift));
+        // One that is held would never report health.
+        changed(drift, Started).working(Work::Start).is(Step::Mend(drift));
+        // Started, and not recorded yet: one that is held cannot be started.
+        changed(drift, Prepared).working(Work::Start).is(Step::Mend(drift));
+        changed(drift, Ready).working(Work::Restart { stopped: false }).is(Step::Pause);
+        changed(drift, Ready).change(|r| r.restart = Some("is deaf".into())).is(Step::Renew);
+        // What is to stop or to be replaced is stopped as it is.
+        changed(drift, Ready).change(|r| r.desired = STOP).is(Step::Stop);
+        changed(drift, Ready).change(Record::advance_generation).is(Step::Stop);
+        Case { drift: Some(drift), ..case(RUN, Phase::Running, Some(Ready)).container(Process::Exited) }
+            .is(Step::Ended);
+    }
+    // Its name comes first, whatever is to be done, for all is done by the name.
+    for state in [Process::Created, Process::Running, Process::Exited] {
+        for desired in [RUN, STOP, GONE] {
+            let case = case(desired, Phase::Running, Some(Ready)).container(state);
+            Case { drift: Some(Renamed), ..case }.is(Step::Mend(Renamed));
+        }
+    }
+}
+
+/// A plugin that runs, with an update that has come so far.
+fn updating(change: impl FnOnce(&mut crate::operation::Update)) -> Case {
+    let running =
+        case(Desired::Running, Phase::Running, Some(StartProgress::Ready)).container(Process::Running);
+    let wanted = serde_json::from_value(serde_json::json!({"plugin_id": "focuser"})).expect("a request");
+    let staging = Install { request: wanted, resolved: None, admitted: None, pulled: false };
+    let release = &running.record.as_ref().expect("a record").release;
+    let mut update = crate::operation::Update { staging, swap: crate::operation::Swap::of(release) };
+    change(&mut update);
+    running.working(Work::Update(Box::new(update)))
+}
+
+fn resolved(update: &mut crate::operation::Update) {
+    update.staging.resolved = Some(crate::operation::ResolvedImage {
+        source: "r/i:2".into(),
+        reference: "r/i@sha256:2".into(),
+        digest: "sha256:2".into(),
+        label: None,
+        bytes: Some(1),
+        user: "1000".into(),
+        present_before: false,
+    });
+}
+
+#[test]
+fn an_update_touches_nothing_that_runs_before_the_rights_of_what_is_to_be_are_acknowledged() {
+    let stage = |record: &mut Record| record.stage(record.release.clone());
+    updating(|_| {}).is(Step::Resolve);
+    updating(resolved).is(Step::Pull);
+    let pulled = |update: &mut crate::operation::Update| {
+        resolved(update);
+        update.staging.pulled = true;
+    };
+    updating(pulled).is(Step::Stage);
+    updating(pulled).change(stage).acl(None).is(Step::AwaitAcl);
+    let refused = AclOutcome::Refused { reasons: vec!["no".into()] };
+    updating(pulled).change(stage).acl(Some(refused)).is(Step::AclRefused);
+    updating(pulled).change(stage).is(Step::Swap);
+    // Even while its process has just ended.
+    updating(pulled).change(stage).container(Process::Exited).acl(None).is(Step::AwaitAcl);
+}
+
+#[test]
+fn after_the_swap_the_old_container_goes_and_the_new_one_is_waited_for() {
+    let swapped = |update: &mut crate::operation::Update| {
+        resolved(update);
+        update.staging.pulled = true;
+        update.swap.swapped = true;
+    };
+    let swap = |record: &mut Record| {
+        record.stage(record.release.clone());
+        record.swap();
+    };
+    updating(swapped).change(swap).is(Step::Stop);
+    updating(swapped).change(swap).container(Process::Exited).is(Step::RemoveContainer);
+    let gone = |record: &mut Record| {
+        swap(record);
+        record.drop_start();
+    };
+    let mut without = updating(swapped).change(gone);
+    without.container = Observed::Missing;
+    without.is(Step::PayOwed);
+    let fresh = |record: &mut Record| {
+        swap(record);
+        if let Some(start) = &mut record.start {
+            start.generation = Some(record.generation);
+        }
+    };
+    updating(swapped).change(fresh).is(Step::MarkReady);
+    let stopped = |record: &mut Record| {
+        gone(record);
+        record.owed.clear();
+        record.desired = Desired::Stopped;
+        record.standing.phase = Phase::Stopped;
+    };
+    let mut stopped = updating(swapped).change(stopped);
+    stopped.container = Observed::Missing;
+    stopped.is(Step::MarkStopped);
+}
+
+#[test]
+fn what_was_to_be_next_goes_with_its_operation_and_the_container_stays() {
+    let running =
+        || case(Desired::Running, Phase::Running, Some(StartProgress::Ready)).container(Process::Running);
+    running().change(|record| record.stage(record.release.clone())).is(Step::Unstage);
+    let unstaged = running().change(|record| {
+        record.stage(record.release.clone());
+        record.unstage();
+    });
+    assert!(!unstaged.record.as_ref().expect("a record").is_outdated());
+    unstaged.is(Step::Settled(None));
 }

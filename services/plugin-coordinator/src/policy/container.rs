@@ -7,7 +7,7 @@ use envelope::payload::login::ProvisionResponse;
 use envelope::{PluginId, StartId};
 use manifest::{Manifest, VolumeSource};
 
-use super::{Policy, Role};
+use super::{Kept, Policy, RELEASE_LABEL, Role};
 use crate::engine::{
     Attachment, ContainerSpec, Limits, Mount, MountSource, Owner, PortBinding, Protocol, UploadFile,
 };
@@ -39,23 +39,17 @@ impl Policy {
         login: &ProvisionResponse,
     ) -> ContainerSpec {
         let forwards = self.forwards(manifest);
-        let networks = self.networks(manifest).into_iter().map(|network| Attachment {
-            aliases: match network.internal {
-                true if forwards => [manifest.dns_names(), vec![Self::name_of_start(start)]].concat(),
-                true => manifest.dns_names(),
-                false => Vec::new(),
-            },
-            network: network.name,
-        });
+        let mut labels = self.container_labels(&record.id, start, Role::Plugin);
+        labels.insert(RELEASE_LABEL.to_owned(), Kept::of(record).encode());
         ContainerSpec {
             name: self.container_name(&record.id),
             image: record.release.reference.clone(),
             hostname: manifest.dns_names().into_iter().next(),
             env: self.environment(record, manifest, login),
-            labels: self.container_labels(&record.id, start, Role::Plugin),
+            labels,
             mounts: self.mounts(&record.id, manifest),
             ports: if forwards { Vec::new() } else { ports(manifest) },
-            networks: networks.collect(),
+            networks: self.attachments(manifest, start),
             user: manifest.docker.user.map(|user| match user.gid {
                 Some(gid) => format!("{}:{gid}", user.uid),
                 None => user.uid.to_string(),
@@ -67,6 +61,20 @@ impl Policy {
             log_max_files: LOG_FILES,
             ..ContainerSpec::default()
         }
+    }
+
+    /// The networks that the container of one start is on, and its names there.
+    pub(crate) fn attachments(&self, manifest: &Manifest, start: StartId) -> Vec<Attachment> {
+        let forwards = self.forwards(manifest);
+        let networks = self.networks(manifest).into_iter().map(|network| Attachment {
+            aliases: match network.internal {
+                true if forwards => [manifest.dns_names(), vec![Self::name_of_start(start)]].concat(),
+                true => manifest.dns_names(),
+                false => Vec::new(),
+            },
+            network: network.name,
+        });
+        networks.collect()
     }
 
     /// The manifest's environment, under what the framework sets itself.
@@ -105,7 +113,8 @@ impl Policy {
         mounts.collect()
     }
 
-    fn limits(&self, manifest: &Manifest) -> Limits {
+    /// What a plugin may use.
+    pub(crate) fn limits(&self, manifest: &Manifest) -> Limits {
         let wanted = &manifest.resources;
         let pids = wanted.pids.and_then(|pids| u32::try_from(pids).ok());
         #[expect(

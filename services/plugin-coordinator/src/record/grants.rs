@@ -6,7 +6,7 @@ use envelope::payload::state::Phase;
 use manifest::{Grant, Manifest, approval_digest};
 use serde::{Deserialize, Serialize};
 
-use super::{Desired, Record};
+use super::{Desired, Record, Release};
 
 /// Something that a plugin asks for, and whether it has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,15 +49,25 @@ pub(crate) fn approval(image_digest: &str, manifest: &Manifest, asked: &[Grant])
     }
 }
 
+impl Release {
+    fn of(&self, approved: bool) -> impl Iterator<Item = &Grant> {
+        self.grants.iter().filter(move |g| g.is_approved() == approved).map(|g| &g.grant)
+    }
+
+    /// What a plugin has of it beyond its own namespace.
+    pub fn granted(&self) -> Vec<Grant> {
+        self.of(true).cloned().collect()
+    }
+}
+
 impl Record {
     fn of(&self, approved: bool) -> impl Iterator<Item = &Grant> {
-        let list = self.release.grants.iter();
-        list.filter(move |g| g.is_approved() == approved).map(|g| &g.grant)
+        self.release.of(approved)
     }
 
     /// What it has beyond its own namespace.
     pub fn granted(&self) -> Vec<Grant> {
-        self.of(true).cloned().collect()
+        self.release.granted()
     }
 
     /// What was taken back from it.
@@ -114,7 +124,7 @@ impl Record {
             }
         }
         if !taken.is_empty() {
-            self.follow_grants();
+            self.follow_change();
         }
         known.then_some(taken)
     }
@@ -128,12 +138,14 @@ impl Record {
             given.push(granted.grant.clone());
         }
         if !given.is_empty() {
-            self.follow_grants();
+            self.follow_change();
         }
         given
     }
 
-    fn follow_grants(&mut self) {
+    /// It should be something else from now on: a plugin that runs gets a new container, and one that cannot run
+    /// without what was taken back is stopped.
+    pub fn follow_change(&mut self) {
         self.advance_generation();
         if self.desired == Desired::Running {
             self.failures = 0;

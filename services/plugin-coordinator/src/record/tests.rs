@@ -12,7 +12,7 @@ fn at(seconds: i64) -> Timestamp {
 }
 
 /// A plugin that asks for one of each kind, and has it all.
-fn record() -> Record {
+pub(crate) fn record() -> Record {
     let document = json!({
         "id": "focuser", "name": "Focuser", "version": "1.0.0",
         "mqtt": {
@@ -41,6 +41,8 @@ fn record() -> Record {
             gid: 1000,
             config: None,
         },
+        next: None,
+        previous: None,
         installed_at: at(1),
         desired: Desired::Running,
         standing: Standing {
@@ -61,6 +63,7 @@ fn record() -> Record {
         failures: 0,
         retry_at: None,
         halted: None,
+        watchdog: Default::default(),
         restart: None,
         revision: 1,
     }

@@ -103,7 +103,7 @@ pub(super) fn sentence(text: &str) -> String {
 /// When the next try is due after `failures` in a row.
 fn retry_at(failures: u32) -> Timestamp {
     let factor = 1_u32 << failures.saturating_sub(1).min(5);
-    Timestamp::now().after((BACK_OFF * factor).min(MAX_BACK_OFF))
+    crate::clock::now().after((BACK_OFF * factor).min(MAX_BACK_OFF))
 }
 
 /// A step failed for good. What is half done is undone, and whoever asked is answered.
@@ -114,11 +114,8 @@ pub(crate) async fn fail(ctx: &Context, subject: Subject, body: ErrorBody) -> Re
     match subject.operation.as_ref().map(|o| &o.work) {
         Some(Work::Install(_)) => super::install::abort(ctx, subject, body).await,
         Some(Work::Stop | Work::Remove) => goes_on(ctx, subject, body).await,
-        Some(work) if work.is_about_grants() => {
-            let done = match work {
-                Work::RevokeGrant => "The grant is taken back.",
-                _ => "The grants are approved.",
-            };
+        Some(work) if work.swap().is_some() => super::update::fail(ctx, subject, body).await,
+        Some(work) if let Some(done) = work.recorded() => {
             let body = ErrorBody { message: format!("{done} {}", body.message), ..body };
             match subject.record.as_ref().map(|record| record.desired) {
                 Some(Desired::Running) => fail_start(ctx, subject, body).await,
@@ -130,7 +127,7 @@ pub(crate) async fn fail(ctx: &Context, subject: Subject, body: ErrorBody) -> Re
 }
 
 /// What is recorded will be done: only the wait for it ends.
-async fn goes_on(ctx: &Context, subject: Subject, body: ErrorBody) -> Result<(), StepError> {
+pub(super) async fn goes_on(ctx: &Context, subject: Subject, body: ErrorBody) -> Result<(), StepError> {
     let Some(operation) = &subject.operation else { return Ok(()) };
     let note = "It goes on in the background, and will be done as soon as it can be.";
     let body = ErrorBody { message: format!("{} {note}", body.message), ..body };
@@ -142,7 +139,7 @@ async fn goes_on(ctx: &Context, subject: Subject, body: ErrorBody) -> Result<(),
 
 /// A start that somebody asked for is given up: its container is removed. One that the coordinator does by
 /// itself is tried again after a pause, with its container kept.
-async fn fail_start(ctx: &Context, subject: Subject, body: ErrorBody) -> Result<(), StepError> {
+pub(super) async fn fail_start(ctx: &Context, subject: Subject, body: ErrorBody) -> Result<(), StepError> {
     let (cause, correlation_id) = subject.cause("a failure");
     let Some(mut record) = subject.record else { return Ok(()) };
     let give_up = subject.operation.as_ref().is_some_and(|o| o.work == Work::Start);
@@ -179,6 +176,20 @@ async fn fail_start(ctx: &Context, subject: Subject, body: ErrorBody) -> Result<
         None => ctx.registrations.advance(Some(&mut record), None).await?,
     }
     Ok(())
+}
+
+/// Somebody wants the operation to end before it is done: what is half done is undone.
+///
+/// # Errors
+/// Ending it failed: it is tried again.
+pub(crate) async fn cancel(ctx: &Context, subject: Subject, by: &str) -> Result<(), StepError> {
+    let Some(operation) = &subject.operation else { return Ok(()) };
+    let message = format!(
+        "{} of {} was ended by a cancel request of {by}.",
+        operation.work.operation(),
+        operation.plugin_id
+    );
+    fail(ctx, subject, ErrorBody::new(ErrorCode::Cancelled, message)).await
 }
 
 /// An operation's deadline has passed. `last` is why the last step did not succeed.

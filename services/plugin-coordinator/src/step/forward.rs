@@ -7,7 +7,7 @@ use manifest::Manifest;
 
 use super::{StepError, Subject, missing_subject};
 use crate::context::Context;
-use crate::engine::{Container, label};
+use crate::engine::{Container, State, label};
 use crate::policy::{PLUGIN_LABEL, ROLE_LABEL, Role};
 use crate::record::{Record, StartProgress};
 
@@ -68,7 +68,8 @@ pub(crate) async fn is_in_order(ctx: &Context, record: &Record, manifest: &Manif
     }
     match ours(ctx, &record.id).await {
         Ok(Some(there)) => {
-            there.state.is_running() && there.label(label::START) == Some(&start.id.to_string())
+            matches!(there.state, State::Running { .. })
+                && there.label(label::START) == Some(&start.id.to_string())
         }
         Ok(None) => false,
         Err(_) => true,
@@ -87,7 +88,7 @@ pub(super) async fn mend(ctx: &Context, subject: &Subject) -> Result<(), StepErr
     match result.await {
         Ok(()) => {
             let message = format!(
-                "What carries the published ports of {} had ended or was removed; it was started again.",
+                "What carries the published ports of {} had ended, was held or was removed; it runs again.",
                 record.id
             );
             ctx.reporter.notice(EventKind::Drift, &record.id, message, "the forwarder was not there");

@@ -5,25 +5,23 @@ use std::time::{Duration, Instant};
 use envelope::payload::event::Progress;
 use envelope::payload::lifecycle::{Installed, ManifestSource};
 use envelope::payload::state::Phase;
-use envelope::{Answer, ErrorBody, ErrorCode, Generation, InstallUid, Timestamp};
-use manifest::Parsed;
+use envelope::{Answer, ErrorBody, ErrorCode, Generation, InstallUid};
+use manifest::{Manifest, Parsed};
+use serde_json::Value;
 
 use super::{StepError, Subject, missing_subject};
 use crate::admission::{self, MANIFEST_FILE, MANIFEST_LABEL};
 use crate::context::Context;
 use crate::engine::{ImageRef, Owner, Removal, account};
-use crate::operation::{Install, ResolvedImage, Running, Work};
+use crate::operation::{Install, ResolvedImage, Running};
 use crate::policy::config;
-use crate::record::{Desired, Record, Release, Standing};
+use crate::record::{Desired, Granted, Record, Release, Standing};
 use crate::registry::RegistryError;
 
 const MAX_ACCOUNT_FILE: u64 = 256 * 1024;
 
-fn install(operation: &mut Running) -> Result<&mut Install, StepError> {
-    match &mut operation.work {
-        Work::Install(install) => Ok(install),
-        _ => Err(missing_subject()),
-    }
+fn staging(operation: &mut Running) -> Result<&mut Install, StepError> {
+    operation.work.staging_mut().ok_or_else(missing_subject)
 }
 
 /// Asks the registry for digest and label; lets the manifest in where it is known already, so that nothing
@@ -31,7 +29,7 @@ fn install(operation: &mut Running) -> Result<&mut Install, StepError> {
 pub(super) async fn resolve(ctx: &Context, subject: Subject) -> Result<(), StepError> {
     let mut operation = subject.operation.ok_or_else(missing_subject)?;
     let id = operation.plugin_id.clone();
-    let request = install(&mut operation)?.request.clone();
+    let request = staging(&mut operation)?.request.clone();
     let given = request.manifest.as_ref().map(|value| read_request(value, &id)).transpose()?;
     let declared = given.as_ref().and_then(|parsed| parsed.manifest.docker.image.clone());
     let source = request.source.clone().or(declared).ok_or_else(|| {
@@ -44,9 +42,16 @@ pub(super) async fn resolve(ctx: &Context, subject: Subject) -> Result<(), StepE
         ))
     })?;
     let found = ctx.registry.resolve(&source).await?;
-    if let Some(record) = &subject.record {
-        return unchanged_or_other(ctx, &operation, record, &found.digest).await;
-    }
+    let held = match &subject.record {
+        Some(record) if operation.work.swap().is_none() => {
+            return unchanged_or_other(ctx, &operation, record, &found.digest).await;
+        }
+        Some(record) if super::update::is_unchanged(record, &request, &found.digest) => {
+            return super::update::unchanged(ctx, &operation, record).await;
+        }
+        Some(record) => record.release.grants.clone(),
+        None => Vec::new(),
+    };
     let present_before = ctx.engine.image(&found.reference.to_string()).await?.is_some();
     let image = ResolvedImage {
         source,
@@ -67,10 +72,12 @@ pub(super) async fn resolve(ctx: &Context, subject: Subject) -> Result<(), StepE
     };
     if let Some((parsed, source)) = early {
         let root = numbers(&image.user).is_some_and(|owner| owner.uid == 0);
-        let admitted = let_in(ctx, &operation, &parsed, source, &image, root).await?;
-        install(&mut operation)?.admitted = Some(admitted);
+        let admitted =
+            let_in(ctx, &operation, &parsed, source, (&image, root), (&held, request.config.as_ref()))
+                .await?;
+        staging(&mut operation)?.admitted = Some(admitted);
     }
-    install(&mut operation)?.resolved = Some(image);
+    staging(&mut operation)?.resolved = Some(image);
     ctx.registrations.advance(None, Some(&operation)).await?;
     Ok(())
 }
@@ -102,13 +109,15 @@ async fn unchanged_or_other(
     Ok(())
 }
 
+/// Lets a manifest in: its names, its configuration, its ports, and what of it is approved. `held` is what the
+/// plugin has been granted as it is.
 async fn let_in(
     ctx: &Context,
     operation: &Running,
     parsed: &Parsed,
     source: ManifestSource,
-    image: &ResolvedImage,
-    is_root: bool,
+    (image, is_root): (&ResolvedImage, bool),
+    (held, config): (&[Granted], Option<&Value>),
 ) -> Result<crate::operation::Admitted, StepError> {
     let manifest = &parsed.manifest;
     for name in admission::names(manifest) {
@@ -117,18 +126,19 @@ async fn let_in(
             return Err(StepError::fatal(admission::taken(&manifest.id, &name, &owner)));
         }
     }
-    let Work::Install(install) = &operation.work else { return Err(missing_subject()) };
-    config::check(manifest, install.request.config.as_ref()).await.map_err(StepError::fatal)?;
+    let request = &operation.work.staging().ok_or_else(missing_subject)?.request;
+    config::check(manifest, config).await.map_err(StepError::fatal)?;
     let used = ctx.engine.used_ports().await?;
     let own = ctx.policy.container_name(&manifest.id);
     admission::check_ports(manifest, &used, &own).map_err(StepError::fatal)?;
-    admission::admit(parsed, source, image, is_root, &install.request, operation).map_err(StepError::fatal)
+    let asked = admission::asked(manifest, is_root);
+    admission::admit(parsed, source, image, asked, held, request, operation).map_err(StepError::fatal)
 }
 
 /// Gets the image, telling how far it is.
 pub(super) async fn pull(ctx: &Context, subject: Subject) -> Result<(), StepError> {
     let mut operation = subject.operation.ok_or_else(missing_subject)?;
-    let image = install(&mut operation)?.resolved.clone().ok_or_else(missing_subject)?;
+    let image = staging(&mut operation)?.resolved.clone().ok_or_else(missing_subject)?;
     let reference: ImageRef = image.reference.parse().map_err(|e| {
         StepError::fatal(ErrorBody::new(ErrorCode::ImageRefused, format!("{}: {e}.", image.reference)))
     })?;
@@ -145,23 +155,41 @@ pub(super) async fn pull(ctx: &Context, subject: Subject) -> Result<(), StepErro
             .progress(&operation, Progress { step: "pull".into(), done: Some(p.bytes_done), total, unit });
     };
     super::pull::within_bounds(ctx, &reference, login.as_ref(), image.bytes, &mut progress).await?;
-    install(&mut operation)?.pulled = true;
+    staging(&mut operation)?.pulled = true;
     ctx.registrations.advance(None, Some(&operation)).await?;
     Ok(())
 }
 
-/// Compares the pulled image with what the registry told, and registers the plugin.
-pub(super) async fn register(ctx: &Context, subject: Subject) -> Result<(), StepError> {
-    let mut operation = subject.operation.ok_or_else(missing_subject)?;
+/// An image is gone again: somebody removed it, or a kill came between the undoing of a failure and its answer. It is
+/// pulled again.
+async fn pull_again(ctx: &Context, operation: &Running, image: &str) -> Result<StepError, StepError> {
+    let mut operation = operation.clone();
+    if let Some(staging) = operation.work.staging_mut() {
+        staging.pulled = false;
+    }
+    ctx.registrations.advance(None, Some(&operation)).await?;
+    Ok(StepError::passing(ErrorBody::new(
+        ErrorCode::ImageRefused,
+        format!("The engine does not have {image} any more although it was pulled."),
+    )))
+}
+
+/// Compares the pulled image with what the registry told, and lets its manifest in. `before` is what the plugin is
+/// now, of one that is installed.
+pub(super) async fn examine(
+    ctx: &Context,
+    operation: &Running,
+    before: Option<&Release>,
+) -> Result<(Release, Manifest), StepError> {
     let id = operation.plugin_id.clone();
-    let Install { request, resolved, admitted, .. } = install(&mut operation)?.clone();
+    let Install { request, resolved, admitted, .. } =
+        operation.work.staging().ok_or_else(missing_subject)?.clone();
+    let config = request.config.or_else(|| before.and_then(|release| release.config.clone()));
+    let held = before.map(|release| release.grants.as_slice()).unwrap_or_default();
     let image = resolved.ok_or_else(missing_subject)?;
-    let pulled = ctx.engine.image(&image.reference).await?.ok_or_else(|| {
-        StepError::passing(ErrorBody::new(
-            ErrorCode::ImageRefused,
-            format!("The engine does not have {} although it was pulled.", image.reference),
-        ))
-    })?;
+    let Some(pulled) = ctx.engine.image(&image.reference).await? else {
+        return Err(pull_again(ctx, operation, &image.reference).await?);
+    };
     if pulled.labels.get(MANIFEST_LABEL) != image.label.as_ref() {
         let message = format!(
             "The registry showed another {MANIFEST_LABEL} for {} than the pulled image has. The registry \
@@ -202,24 +230,37 @@ pub(super) async fn register(ctx: &Context, subject: Subject) -> Result<(), Step
         }
         (None, None) => return Err(missing_subject()),
     };
-    let admitted = let_in(ctx, &operation, &parsed, source, &image, owner.uid == 0).await?;
-    let now = Timestamp::now();
+    let is_root = owner.uid == 0;
+    let admitted =
+        let_in(ctx, operation, &parsed, source, (&image, is_root), (held, config.as_ref())).await?;
+    let release = Release {
+        source: image.source,
+        reference: image.reference,
+        digest: image.digest,
+        manifest: admitted.manifest,
+        manifest_source: source,
+        warnings: admitted.warnings,
+        grants: admitted.grants,
+        uid: owner.uid,
+        gid: owner.gid,
+        config,
+    };
+    Ok((release, parsed.manifest))
+}
+
+/// Registers the plugin as its image and manifest say.
+pub(super) async fn register(ctx: &Context, subject: Subject) -> Result<(), StepError> {
+    let operation = subject.operation.ok_or_else(missing_subject)?;
+    let id = operation.plugin_id.clone();
+    let (release, manifest) = examine(ctx, &operation, None).await?;
+    let now = crate::clock::now();
     let record = Record {
         id: id.clone(),
         uid: InstallUid::new(),
         generation: Generation::FIRST,
-        release: Release {
-            source: image.source.clone(),
-            reference: image.reference.clone(),
-            digest: image.digest.clone(),
-            manifest: admitted.manifest,
-            manifest_source: source,
-            warnings: admitted.warnings,
-            grants: admitted.grants,
-            uid: owner.uid,
-            gid: owner.gid,
-            config: request.config,
-        },
+        release,
+        next: None,
+        previous: None,
         installed_at: now,
         desired: Desired::Stopped,
         standing: Standing {
@@ -235,10 +276,11 @@ pub(super) async fn register(ctx: &Context, subject: Subject) -> Result<(), Step
         failures: 0,
         retry_at: None,
         halted: None,
+        watchdog: Default::default(),
         restart: None,
         revision: 0,
     };
-    let names = admission::names(&parsed.manifest);
+    let names = admission::names(&manifest);
     let answer = answer(&record, true);
     match ctx.registrations.register(&record, &names, &operation, &answer).await? {
         None => {
@@ -296,22 +338,27 @@ fn answer(record: &Record, changed: bool) -> Answer {
 /// Undoes an installation that failed: an image that was pulled for it is removed again.
 pub(super) async fn abort(ctx: &Context, subject: Subject, body: ErrorBody) -> Result<(), StepError> {
     let operation = subject.operation.ok_or_else(missing_subject)?;
-    let Work::Install(install) = &operation.work else { return Err(missing_subject()) };
-    if let Some(image) = install.resolved.as_ref().filter(|image| !image.present_before) {
-        let others = ctx.registrations.plugins().await?;
-        if !others.iter().any(|record| record.release.reference == image.reference) {
-            match ctx.engine.remove_image(&image.reference).await {
-                Ok(Removal::Removed | Removal::Missing | Removal::InUse) => {}
-                Err(error) => {
-                    // The failure that is being answered matters more than an image that stays.
-                    tracing::warn!(error = telemetry::chain(&error), "an image was left behind");
-                }
-            }
-        }
-    }
+    discard_image(ctx, &operation).await?;
     let answer = Answer::Failure(body);
     ctx.registrations.finish(None, &operation, &answer).await?;
     ctx.reporter.outcome(&operation, &answer);
+    Ok(())
+}
+
+/// Removes the image that was pulled for an operation, unless it was there before or a plugin is of it.
+pub(super) async fn discard_image(ctx: &Context, operation: &Running) -> Result<(), StepError> {
+    let pulled = operation.work.staging().and_then(|staging| staging.resolved.as_ref());
+    let Some(image) = pulled.filter(|image| !image.present_before) else { return Ok(()) };
+    let others = ctx.registrations.plugins().await?;
+    let needed = others.iter().flat_map(Record::releases).any(|release| release.reference == image.reference);
+    if needed {
+        return Ok(());
+    }
+    match crate::housekeeping::remove_image(ctx, &image.reference).await {
+        Ok(Removal::Removed | Removal::Missing | Removal::InUse) => {}
+        // The failure that is being answered matters more than an image that stays.
+        Err(error) => tracing::warn!(error = telemetry::chain(&error), "an image was left behind"),
+    }
     Ok(())
 }
 

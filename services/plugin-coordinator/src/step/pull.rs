@@ -22,6 +22,13 @@ const fn allowance(declared: u64) -> u64 {
     declared.saturating_add(declared / 8).saturating_add(1 << 20)
 }
 
+/// What an image takes on the disk while it is pulled, of which its registry tells so many bytes: the layers as they
+/// came, and unpacked, for which twice as much is taken. Programs and libraries seldom unpack to more; what does is
+/// caught while it is unpacked.
+const fn unpacked(declared: u64) -> u64 {
+    declared.saturating_mul(3)
+}
+
 /// Pulls an image, as long as it keeps to what its registry said (when that is known) and to what is left of the
 /// disk.
 ///
@@ -34,8 +41,13 @@ pub(super) async fn within_bounds(
     declared: Option<u64>,
     progress: &mut (dyn FnMut(PullProgress) + Send),
 ) -> Result<(), StepError> {
-    // What is there already is unpacked from what is compressed: it needs at least that much.
-    room(ctx, image, declared.unwrap_or_default()).await?;
+    // Whatever is removing images is done: what is found now stays, for the operation is recorded.
+    drop(ctx.images.still().await);
+    let is_there = ctx.engine.image(&image.to_string()).await?.is_some();
+    if !is_there {
+        room(ctx, image, unpacked(declared.unwrap_or_default())).await?;
+        ctx.images.pulls(image).await?;
+    }
     let most = declared.map_or(u64::MAX, allowance);
     let over = Notify::new();
     let mut watched = |now: PullProgress| {
@@ -49,9 +61,10 @@ pub(super) async fn within_bounds(
     let mut looks = tokio::time::interval(LOOK);
     loop {
         tokio::select! {
+            biased;
             done = &mut pull => return Ok(done?),
             () = over.notified() => return Err(more_than_said(image, declared.unwrap_or_default())),
-            _ = looks.tick() => room(ctx, image, 0).await?,
+            _ = looks.tick(), if !is_there => room(ctx, image, 0).await?,
         }
     }
 }
@@ -70,7 +83,7 @@ async fn room(ctx: &Context, image: &ImageRef, bytes: u64) -> Result<(), StepErr
             let megabytes = |bytes: u64| bytes / 1_000_000;
             let needed = match bytes {
                 0 => String::new(),
-                bytes => format!("the image has {} MB, ", megabytes(bytes)),
+                bytes => format!("it takes about {} MB to pull and unpack, ", megabytes(bytes)),
             };
             let message = format!(
                 "There is no room for {image}: {needed}{} MB are free where the engine keeps its images, and {} MB \

@@ -1,5 +1,7 @@
 //! Taking back what a plugin had: logins and tokens, image, data, topics, its place in the registry.
 
+use std::collections::BTreeSet;
+
 use envelope::payload::event::EventKind;
 use envelope::payload::lifecycle::Removed;
 use envelope::payload::login::DeprovisionRequest;
@@ -11,7 +13,7 @@ use super::{StepError, Subject, missing_subject};
 use crate::context::Context;
 use crate::engine::Removal;
 use crate::operation::Work;
-use crate::record::Desired;
+use crate::record::{Desired, Record, Release};
 
 /// Takes logins and tokens of past starts back, one after another.
 pub(super) async fn pay_owed(ctx: &Context, subject: Subject) -> Result<(), StepError> {
@@ -28,19 +30,25 @@ pub(super) async fn pay_owed(ctx: &Context, subject: Subject) -> Result<(), Step
 /// Removes what is left, and forgets the plugin. Its rights and logins are gone already.
 pub(super) async fn uninstall(ctx: &Context, subject: Subject) -> Result<(), StepError> {
     let record = subject.record.ok_or_else(missing_subject)?;
-    let manifest = record.manifest();
+    // What it was before its last update has left its part too.
+    let manifests: Vec<Manifest> = record.releases().map(Release::manifest).collect();
     let others = ctx.registrations.plugins().await?;
-    let shared = others
-        .iter()
-        .any(|other| other.id != record.id && other.release.reference == record.release.reference);
-    let image_removed = !shared
-        && match ctx.engine.remove_image(&record.release.reference).await? {
-            Removal::Removed | Removal::Missing => true,
-            Removal::InUse => false,
-        };
+    let others = others.iter().filter(|other| other.id != record.id).flat_map(Record::releases);
+    let shared: BTreeSet<&str> = others.map(|release| release.reference.as_str()).collect();
+    let mut image_removed = true;
+    for release in record.releases() {
+        let reference = release.reference.as_str();
+        image_removed &= !shared.contains(reference)
+            && match crate::housekeeping::remove_image(ctx, reference).await? {
+                Removal::Removed | Removal::Missing => true,
+                Removal::InUse => false,
+            };
+    }
     let remove = matches!(record.desired, Desired::Absent { remove_volumes: true });
     let (mut volumes_removed, mut volumes_kept) = (Vec::new(), Vec::new());
-    for name in ctx.policy.volumes(&record.id, &manifest).into_keys() {
+    let volumes: BTreeSet<String> =
+        manifests.iter().flat_map(|manifest| ctx.policy.volumes(&record.id, manifest).into_keys()).collect();
+    for name in volumes {
         let gone = remove
             && match ctx.engine.remove_volume(&name).await? {
                 Removal::Removed | Removal::Missing => true,
@@ -48,7 +56,8 @@ pub(super) async fn uninstall(ctx: &Context, subject: Subject) -> Result<(), Ste
             };
         if gone { volumes_removed.push(name) } else { volumes_kept.push(name) }
     }
-    clear_leftovers(ctx, &manifest).await?;
+    let names: BTreeSet<PluginId> = manifests.iter().flat_map(Manifest::names).cloned().collect();
+    clear_leftovers(ctx, &record.id, names.into_iter().collect()).await?;
     let removed = Removed { plugin_id: record.id.clone(), image_removed, volumes_removed, volumes_kept };
     let answer = Answer::Success(serde_json::to_value(removed).expect("answers have string keys"));
     let operation = subject.operation.filter(|o| o.work == Work::Remove);
@@ -64,11 +73,10 @@ pub(super) async fn uninstall(ctx: &Context, subject: Subject) -> Result<(), Ste
 
 /// Clears what it left retained. Its login is gone, so nothing more comes. A removal does not hang on what the
 /// broker never lets us do.
-async fn clear_leftovers(ctx: &Context, manifest: &Manifest) -> Result<(), StepError> {
-    let names: Vec<PluginId> = manifest.names().cloned().collect();
+async fn clear_leftovers(ctx: &Context, id: &PluginId, names: Vec<PluginId>) -> Result<(), StepError> {
     match ctx.peers.clear_leftovers(&names).await {
         Ok(cleared) => {
-            tracing::info!(plugin_id = %manifest.id, cleared, "what it left retained is cleared");
+            tracing::info!(plugin_id = %id, cleared, "what it left retained is cleared");
             Ok(())
         }
         Err(error) if error.is_retryable() => Err(StepError::passing(ErrorBody::new(
@@ -78,10 +86,10 @@ async fn clear_leftovers(ctx: &Context, manifest: &Manifest) -> Result<(), StepE
         Err(error) => {
             let message = format!(
                 "What {} left retained could not be cleared: {}. Clear the topics below its name yourself.",
-                manifest.id,
+                id,
                 telemetry::chain(&error)
             );
-            ctx.reporter.notice(EventKind::Drift, &manifest.id, message, "a removal");
+            ctx.reporter.notice(EventKind::Drift, &id, message, "a removal");
             Ok(())
         }
     }

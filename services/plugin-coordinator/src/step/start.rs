@@ -5,7 +5,7 @@ use envelope::payload::login::ProvisionRequest;
 use envelope::payload::spec::AclOutcome;
 use envelope::payload::state::Phase;
 use envelope::payload::token::IssueRequest;
-use envelope::{ErrorBody, ErrorCode, StartId, Timestamp};
+use envelope::{ErrorBody, ErrorCode, StartId};
 use manifest::Manifest;
 
 use super::{StepError, Subject, forward, missing_subject};
@@ -101,7 +101,7 @@ pub(super) async fn prepare(ctx: &Context, subject: Subject) -> Result<(), StepE
 }
 
 /// What a start's token says.
-fn token_request(record: &Record, manifest: &Manifest, start: StartId) -> IssueRequest {
+pub(super) fn token_request(record: &Record, manifest: &Manifest, start: StartId) -> IssueRequest {
     let mut scope: Vec<String> = manifest.permissions.iter().map(ToString::to_string).collect();
     if !scope.iter().any(|p| p == READ) {
         scope.push(READ.to_owned());
@@ -147,7 +147,7 @@ pub(super) async fn start_process(ctx: &Context, subject: Subject) -> Result<(),
     ctx.engine.start(&name).await?;
     if let Some(start) = &mut record.start {
         start.progress = StartProgress::Started;
-        start.started_at = Some(Timestamp::now());
+        start.started_at = Some(crate::clock::now());
     }
     record.retry_at = None;
     Ok(ctx.registrations.advance(Some(&mut record), None).await?)
@@ -167,7 +167,8 @@ pub(super) async fn mark_ready(ctx: &Context, subject: Subject) -> Result<(), St
     let Some(operation) = subject.operation else {
         return Ok(ctx.registrations.advance(Some(&mut record), None).await?);
     };
-    record.failures = 0;
+    record.forgive();
+    super::update::settle(ctx, &mut record, &operation).await?;
     let answer = super::answer(ctx, &record, &operation);
     ctx.registrations.finish(Some(&record), &operation, &answer).await?;
     ctx.reporter.outcome(&operation, &answer);
@@ -177,7 +178,7 @@ pub(super) async fn mark_ready(ctx: &Context, subject: Subject) -> Result<(), St
 /// It has run well for a while.
 pub(super) async fn steady(ctx: &Context, subject: Subject) -> Result<(), StepError> {
     let mut record = subject.record.ok_or_else(missing_subject)?;
-    record.failures = 0;
+    record.forgive();
     Ok(ctx.registrations.advance(Some(&mut record), None).await?)
 }
 

@@ -1,6 +1,5 @@
 //! Stopping, and finding a container stopped, changed or gone.
 
-use envelope::Timestamp;
 use envelope::payload::event::EventKind;
 use envelope::payload::lifecycle::ExitRecord;
 use envelope::payload::login::DeprovisionRequest;
@@ -56,7 +55,7 @@ async fn note_exit(
     let seen = ExitRecord {
         code: exit.code,
         oom_killed: exit.oom_killed,
-        at: Timestamp::now(),
+        at: crate::clock::now(),
         log_tail: tail.text,
     };
     record.last_exit = Some(seen.clone());
@@ -134,12 +133,12 @@ pub(super) async fn mark_stopped(ctx: &Context, subject: Subject) -> Result<(), 
     let (cause, correlation_id) = subject.cause(halted.as_deref().unwrap_or("it should not run"));
     let mut record = subject.record.ok_or_else(missing_subject)?;
     record.enter(Phase::Stopped, record.why_stopped(), &cause, &correlation_id);
-    record.failures = 0;
+    record.forgive();
     record.retry_at = None;
-    let ends_so = |work: &Work| *work == Work::Stop || work.is_about_grants();
-    let Some(operation) = subject.operation.filter(|o| ends_so(&o.work)) else {
+    let Some(operation) = subject.operation.filter(|o| o.work.ends_stopped()) else {
         return Ok(ctx.registrations.advance(Some(&mut record), None).await?);
     };
+    super::update::settle(ctx, &mut record, &operation).await?;
     let answer = super::answer(ctx, &record, &operation);
     ctx.registrations.finish(Some(&record), &operation, &answer).await?;
     ctx.reporter.outcome(&operation, &answer);
@@ -196,6 +195,9 @@ pub(super) async fn ended(ctx: &Context, subject: Subject) -> Result<(), StepErr
     let seen = collect(ctx, &mut record, &manifest, false).await?;
     let how = match seen {
         Some(exit) if exit.oom_killed => "was ended because it used more memory than it may".to_owned(),
+        Some(exit) if (129..=192).contains(&exit.code) => {
+            format!("exited with code {} (signal {})", exit.code, exit.code - 128)
+        }
         Some(exit) => format!("exited with code {}", exit.code),
         None => "ended".to_owned(),
     };

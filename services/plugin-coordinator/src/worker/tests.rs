@@ -3,21 +3,25 @@
 
 #![expect(clippy::panic, reason = "a test fails by panicking, and says why")]
 
+mod adoption;
 mod conduct;
+mod drift;
 mod forwarding;
 mod grants;
+mod housekeeping;
 mod images;
+mod killed;
+mod many;
+mod updates;
+mod watchdog;
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::PoisonError;
 
-use async_trait::async_trait;
-use chassis::{CallError, Publisher, Replies};
+use chassis::{Publisher, Replies};
 use envelope::payload::health::{Health as HealthPayload, HealthStatus};
-use envelope::payload::login::{DeprovisionRequest, ProvisionRequest, ProvisionResponse};
 use envelope::payload::spec::{AclOutcome, AclStatus, Presence};
 use envelope::payload::state::Phase;
-use envelope::payload::token::{IssueRequest, RevokeRequest};
-use envelope::{Answer, Coordinator, Envelope, ErrorCode, MessageType, Operation, OperationId, StartId};
+use envelope::{Answer, Coordinator, Envelope, ErrorCode, MessageType, OperationId, StartId, Timestamp};
 use serde_json::{Value, json};
 use store::{Received, Store};
 
@@ -26,12 +30,11 @@ use crate::context::Acls;
 use crate::engine::fake::{FakeEngine, FakeImage};
 use crate::engine::{Engine as _, EngineError, Verb};
 use crate::health::HealthReports;
-use crate::leftovers::LeftoversError;
 use crate::operation::{Install, Running, Work};
-use crate::peers::{Peers, Thread};
+use crate::peers::fake::FakePeers;
 use crate::policy::Policy;
 use crate::record::{Desired, Record};
-use crate::registrations::Registrations;
+use crate::registrations::SqliteRegistrations;
 use crate::registry::Resolved;
 use crate::registry::fake::FakeRegistry;
 use crate::report::Reporter;
@@ -41,97 +44,11 @@ const INSTALLATION: &str = "6f1c0d5e-0000-4000-8000-000000000001";
 const SOURCE: &str = "registry.example.com/focuser:1.0.0";
 const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
-#[derive(Default)]
-struct FakePeers {
-    logins: Mutex<Vec<StartId>>,
-    tokens: Mutex<Vec<StartId>>,
-    away: Mutex<bool>,
-    /// The names whose retained topics were cleared.
-    cleared: Mutex<Vec<PluginId>>,
-    /// Whether somebody listens to the plugin's control topics; none when the broker does not answer.
-    listens: Mutex<Option<bool>>,
-    /// Whether an operator has taken the tokens away.
-    revoked: Mutex<bool>,
-}
-
-impl FakePeers {
-    fn there(&self, operation: Operation) -> Result<(), CallError> {
-        if *self.away.lock().unwrap_or_else(PoisonError::into_inner) {
-            return Err(CallError::Absent { callee: operation.coordinator(), operation });
-        }
-        Ok(())
-    }
-
-    fn change(list: &Mutex<Vec<StartId>>, change: impl FnOnce(&mut Vec<StartId>)) {
-        change(&mut list.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-}
-
-#[async_trait]
-impl Peers for FakePeers {
-    async fn provision(&self, request: ProvisionRequest, _: &Thread) -> Result<ProvisionResponse, CallError> {
-        self.there(Operation::Provision)?;
-        Self::change(&self.logins, |l| {
-            l.retain(|s| *s != request.start_id);
-            l.push(request.start_id);
-        });
-        Ok(ProvisionResponse {
-            start_id: request.start_id,
-            username: "plugin.focuser".into(),
-            password: format!("password-of-{}", request.start_id),
-        })
-    }
-
-    async fn issue(&self, request: IssueRequest, _: &Thread) -> Result<(), CallError> {
-        self.there(Operation::Issue)?;
-        if *self.revoked.lock().unwrap_or_else(PoisonError::into_inner) {
-            let source = envelope::ErrorBody::new(ErrorCode::InvalidPhase, "They were taken away.")
-                .with_details(json!({"reason": "revoked"}));
-            return Err(CallError::Refused {
-                callee: Coordinator::Security,
-                operation: Operation::Issue,
-                source,
-            });
-        }
-        Self::change(&self.tokens, |t| {
-            t.retain(|s| *s != request.start_id);
-            t.push(request.start_id);
-        });
-        Ok(())
-    }
-
-    async fn revoke(&self, request: RevokeRequest, _: &Thread) -> Result<(), CallError> {
-        self.there(Operation::Revoke)?;
-        Self::change(&self.tokens, |t| t.retain(|s| *s != request.start_id));
-        Ok(())
-    }
-
-    async fn deprovision(&self, request: DeprovisionRequest, _: &Thread) -> Result<(), CallError> {
-        self.there(Operation::Deprovision)?;
-        Self::change(&self.logins, |l| l.retain(|s| *s != request.start_id));
-        Ok(())
-    }
-
-    async fn clear_leftovers(&self, names: &[PluginId]) -> Result<usize, LeftoversError> {
-        if *self.away.lock().unwrap_or_else(PoisonError::into_inner) {
-            return Err(LeftoversError::Away);
-        }
-        self.cleared.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(names);
-        Ok(names.len())
-    }
-
-    async fn ping(&self, _: &[PluginId]) -> Result<bool, bus::PublishError> {
-        let answer = *self.listens.lock().unwrap_or_else(PoisonError::into_inner);
-        answer.ok_or(bus::PublishError::Closed { topic: "t".into() })
-    }
-
-    fn hear(&self, _: Vec<String>) {}
-}
-
 struct Stage {
     ctx: Context,
     store: Store,
     engine: FakeEngine,
+    registry: FakeRegistry,
     peers: std::sync::Arc<FakePeers>,
     id: PluginId,
     /// Whether the plugin reports health once its process runs.
@@ -154,8 +71,14 @@ impl Stage {
     /// With an image of this manifest and user.
     async fn with(manifest: Value, user: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().to_owned();
+        Self::at(&path, folder, manifest, user).await
+    }
+
+    /// With the database in the folder `path`; `folder` lasts as long as the stage.
+    async fn at(path: &std::path::Path, folder: tempfile::TempDir, manifest: Value, user: &str) -> Self {
         static MIGRATIONS: store::Migrator = sqlx::migrate!();
-        let store = Store::open(&folder.path().join("plugin.db"), &MIGRATIONS).await.expect("opens");
+        let store = Store::open(&path.join("plugin.db"), &MIGRATIONS).await.expect("opens");
         let replies = Replies::new(Coordinator::Plugin, store.journal());
         let settings = Settings::default();
         let engine = FakeEngine::new();
@@ -190,18 +113,21 @@ impl Stage {
         let ctx = Context {
             policy: Policy::new(settings.clone(), INSTALLATION.into()),
             reporter: Reporter::new(publisher, settings.node.clone()),
-            registrations: Registrations::new(store.clone(), replies),
+            registrations: std::sync::Arc::new(SqliteRegistrations::new(store.clone(), replies)),
             engine: std::sync::Arc::new(engine.clone()),
-            registry: std::sync::Arc::new(registry),
+            registry: std::sync::Arc::new(registry.clone()),
             peers: peers.clone(),
             health: HealthReports::default(),
             acls: Acls::default(),
+            images: crate::housekeeping::Images::new(std::sync::Arc::new(crate::housekeeping::SqlitePulled(
+                store.clone(),
+            ))),
             conduct: crate::conduct::Conduct::new(&settings),
             settings,
         };
         ctx.health.listening(true);
         let id = PluginId::parse("focuser").expect("an id");
-        Self { ctx, store, engine, peers, id, reports: true, _folder: folder }
+        Self { ctx, store, engine, registry, peers, id, reports: true, _folder: folder }
     }
 
     async fn record(&self) -> Option<Record> {
@@ -256,6 +182,7 @@ impl Stage {
             deadline: Timestamp::now().after(lasts),
             correlation_id: request.into(),
             traceparent: None,
+            cancelled_by: None,
         };
         let mut record = self.record().await.filter(|_| change.is_some());
         if let (Some(record), Some(change)) = (&mut record, change) {

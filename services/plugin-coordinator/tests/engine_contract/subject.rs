@@ -5,12 +5,15 @@ use std::panic::AssertUnwindSafe;
 
 use async_trait::async_trait;
 use bollard::Docker;
+use bollard::models::{ContainerUpdateBody, RestartPolicy, RestartPolicyNameEnum};
 use bollard::query_parameters::{
     KillContainerOptions, ListContainersOptions, ListImagesOptions, ListNetworksOptions, ListVolumesOptions,
 };
 use futures_util::FutureExt;
 use plugin_coordinator::engine::fake::{FakeEngine, FakeImage};
-use plugin_coordinator::engine::{ContainerSpec, DockerEngine, Engine, Health, ImageRef, label};
+use plugin_coordinator::engine::{
+    Change, ContainerSpec, DockerEngine, Engine, Health, ImageRef, Limits, label,
+};
 use serde_json::json;
 use tar::EntryType;
 use testkit::Registry;
@@ -45,6 +48,10 @@ pub trait Subject: Send + Sync {
     async fn publish(&self, kind: Kind) -> ImageRef;
     /// A container's process ends, and it was not us.
     async fn crash(&self, container: &str);
+    /// Somebody holds a running container.
+    async fn hold(&self, container: &str);
+    /// Somebody gives a container these bounds, and tells the engine to start it again whenever it ends.
+    async fn loosen(&self, container: &str, limits: Limits);
     /// A container's health check decides.
     async fn decide_health(&self, container: &str, health: Health);
 
@@ -129,6 +136,15 @@ impl Subject for Fake {
 
     async fn crash(&self, container: &str) {
         assert!(self.engine.crash(container, 137), "{container} runs");
+    }
+
+    async fn hold(&self, container: &str) {
+        assert!(self.engine.pause(container), "{container} runs");
+    }
+
+    async fn loosen(&self, container: &str, limits: Limits) {
+        assert!(self.engine.tamper(container, &Change::Bound(limits)), "{container} has other bounds");
+        assert!(self.engine.set_engine_restarts(container));
     }
 
     async fn decide_health(&self, container: &str, health: Health) {
@@ -256,6 +272,26 @@ impl Subject for Real {
     async fn crash(&self, container: &str) {
         let options = KillContainerOptions { signal: "SIGKILL".into() };
         self.docker.kill_container(container, Some(options)).await.expect("it runs");
+    }
+
+    async fn hold(&self, container: &str) {
+        self.docker.pause_container(container).await.expect("it runs");
+    }
+
+    async fn loosen(&self, container: &str, limits: Limits) {
+        let memory = limits.memory_bytes.map(|n| i64::try_from(n).expect("small"));
+        let body = ContainerUpdateBody {
+            memory,
+            memory_swap: memory,
+            nano_cpus: limits.nano_cpus.map(|n| i64::try_from(n).expect("small")),
+            pids_limit: limits.pids.map(i64::from),
+            restart_policy: Some(RestartPolicy {
+                name: Some(RestartPolicyNameEnum::ALWAYS),
+                maximum_retry_count: None,
+            }),
+            ..Default::default()
+        };
+        self.docker.update_container(container, body).await.expect("it can be changed");
     }
 
     async fn decide_health(&self, container: &str, health: Health) {

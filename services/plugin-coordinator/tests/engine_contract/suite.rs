@@ -30,6 +30,7 @@ macro_rules! contract {
 mod images;
 mod life;
 mod resources;
+mod tampering;
 mod watching;
 
 async fn inspect(subject: &dyn Subject, container: &str) -> Container {

@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 
 use envelope::payload::grant::SecurityRating;
-use envelope::payload::lifecycle::{ContainerSummary, ExitRecord, Inspection, PluginRequest};
+use envelope::payload::lifecycle::{
+    ContainerSummary, ExitRecord, Inspection, PluginRequest, PreviousRelease,
+};
 use envelope::{Operation, PluginId, Timestamp};
 
 use super::install::source_in_words;
+use super::list::watchdog_in_words;
 use super::{Context, grants};
 use crate::approval::rating_in_words;
 use crate::failure::Failure;
@@ -27,6 +30,10 @@ fn render(inspection: &Inspection, now: Timestamp) -> String {
         .add("Phase", format!("{}{}", phase(state.phase), said(&state.reason)))
         .add("Health", format!("{}{}", plugin_health(state.health), said(&state.health_message)))
         .maybe(
+            "Watchdog",
+            state.watchdog.as_ref().map(|w| format!("{}, since {}", watchdog_in_words(w), ago(w.since, now))),
+        )
+        .maybe(
             "Operation",
             state
                 .operation
@@ -40,6 +47,7 @@ fn render(inspection: &Inspection, now: Timestamp) -> String {
         .add("Manifest", source_in_words(inspection.manifest_source))
         .add("Installed", when(inspection.installed_at))
         .add("Generation", format!("{} of {}", state.generation.0, inspection.uid))
+        .maybe("Rollback", inspection.previous.as_ref().map(previous))
         .add("Rating", rating(&inspection.rating))
         .add("Node", clean(&state.node))
         .maybe("Container", inspection.container.as_ref().map(container))
@@ -56,6 +64,12 @@ fn render(inspection: &Inspection, now: Timestamp) -> String {
         text.push_str(&format!("\n\n{title}\n{}", indented(&grants, "  ")));
     }
     text
+}
+
+/// What `plugin rollback` would bring back.
+fn previous(previous: &PreviousRelease) -> String {
+    let PreviousRelease { version, source, digest } = previous;
+    format!("to {}: {}\n{}", clean(version), clean(source), clean(digest))
 }
 
 fn rating(rating: &SecurityRating) -> String {
@@ -125,6 +139,11 @@ mod tests {
                 "key": "port:0.0.0.0:8080/tcp", "sentence": "be reached from other machines on 8080/tcp", "risk": "medium",
                 "grant": {}, "state": "approved", "by": "operator:ann", "at": since,
             })).expect("a grant")],
+            previous: Some(PreviousRelease {
+                version: "0.9.0".to_owned(),
+                source: "registry.example.org/focuser:0.9".to_owned(),
+                digest: "sha256:cd\u{7}".to_owned(),
+            }),
         };
         let expected = "\
 focuser  Focuser Control 1.0.0
@@ -137,6 +156,8 @@ focuser  Focuser Control 1.0.0
   Manifest     from /plugin.json in the image
   Installed    2 min ago  (2026-01-16T00:00:00.000Z)
   Generation   1 of 01890000-0000-7000-8000-000000000000
+  Rollback     to 0.9.0: registry.example.org/focuser:0.9
+               sha256:cd\\x07
   Rating       5 of 6
                It has a way out to the internet.
   Node         local

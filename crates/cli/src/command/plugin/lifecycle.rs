@@ -14,7 +14,8 @@ pub(super) async fn run(operation: Operation, plugin_id: PluginId, context: &Con
     context.show(data, render)
 }
 
-fn render(state: &LifecycleResponse) -> String {
+/// How the plugin is, in a sentence.
+pub(super) fn render(state: &LifecycleResponse) -> String {
     let mut text = format!("{} is {}", state.plugin_id, phase(state.phase));
     if state.phase == Phase::Running {
         text.push_str(&format!(" and {}", plugin_health(state.health)));

@@ -1,7 +1,7 @@
 //! `plugin list`: all plugins, one line each.
 
 use envelope::payload::lifecycle::{ListRequest, ListResponse};
-use envelope::payload::state::{Phase, PluginState};
+use envelope::payload::state::{Phase, PluginState, Watchdog, WatchdogState};
 use envelope::{Operation, Timestamp};
 
 use super::Context;
@@ -42,14 +42,24 @@ pub(in super::super) fn states_table(states: &[PluginState], now: Timestamp, wid
     table.render(width)
 }
 
-/// The step that runs, else why it is so, else what a plugin that is not quite well says.
+/// The step that runs, else that the watchdog gave up, else why it is so, else what a plugin that is not quite well says.
 fn reason(state: &PluginState) -> String {
     if let Some(running) = &state.operation {
         return format!("{}: {}", running.operation, clean(&running.step));
     }
+    if let Some(watchdog) = &state.watchdog {
+        return watchdog_in_words(watchdog);
+    }
     let unwell = state.phase == Phase::Running && state.health.as_str() != "healthy";
     let said = state.reason.as_deref().or(state.health_message.as_deref().filter(|_| unwell));
     said.map(clean).unwrap_or_default()
+}
+
+/// What the watchdog does about it, where that is not the usual.
+pub(super) fn watchdog_in_words(watchdog: &Watchdog) -> String {
+    match watchdog.state {
+        WatchdogState::Suspended => format!("watchdog suspended: it {}", clean(&watchdog.reason)),
+    }
 }
 
 #[cfg(test)]
@@ -78,6 +88,7 @@ pub(super) mod tests {
             cause: "start by operator:ada".to_owned(),
             correlation_id: "i".to_owned(),
             operation: None,
+            watchdog: None,
         }
     }
 
@@ -103,9 +114,17 @@ pub(super) mod tests {
 PLUGIN    NAME              VERSION   PHASE      HEALTH     RATING   SINCE     REASON
 focuser   Focuser Control   1.0.0     running    healthy    6/6      3 h ago
 mount     Mount\\n\\x1b[31m   1.0.0     starting   unknown    2/6      3 h ago   start: wait for health
-dome      Focuser Control   1.0.0     running    degraded            3 h ago   no rain sensor";
+dome      Focuser Control   1.0.0     running    degraded            3 h ago   no rain sensor
+rain      Focuser Control   1.0.0     running    stale      6/6      3 h ago   watchdog suspended: it is\\nsilent";
         let now = Timestamp::from_seconds(1_768_521_600 + 3 * 3600);
-        let table = states_table(&[state("focuser"), starting, unwell], now, None);
+        let mut given_up = state("rain");
+        given_up.health = PluginHealth::Stale;
+        given_up.watchdog = Some(Watchdog {
+            state: WatchdogState::Suspended,
+            reason: "is\nsilent".to_owned(),
+            since: given_up.since,
+        });
+        let table = states_table(&[state("focuser"), starting, unwell, given_up], now, None);
         assert_eq!(finish(&table, false), expected);
     }
 }

@@ -57,6 +57,28 @@ pub(super) async fn read_file(
     })
 }
 
+pub(super) async fn read_back(
+    connection: &Connection,
+    container: &str,
+    path: &str,
+    max_bytes: u64,
+) -> Result<Option<Vec<u8>>, EngineError> {
+    let doing = Verb::ReadBack;
+    let not_plain = |found| EngineError::NotPlain {
+        doing,
+        on: container.to_owned(),
+        path: path.to_owned(),
+        found,
+        limit: max_bytes,
+    };
+    match download(connection, doing, container, path, max_bytes.saturating_add(BESIDE)).await {
+        Ok(Some(bytes)) => plain_file(&bytes, max_bytes).map(Some).map_err(not_plain),
+        Ok(None) => Ok(None),
+        Err(error) if is_endless_link(&error) => Err(not_plain("a link that leads to itself")),
+        Err(error) => Err(error),
+    }
+}
+
 /// Whether the engine gave up following a link. It says so with the status of a failure of its own, and would say it
 /// again each time.
 fn is_endless_link(error: &EngineError) -> bool {

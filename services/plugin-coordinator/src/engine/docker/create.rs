@@ -82,7 +82,7 @@ async fn connect(
         .await
 }
 
-fn endpoint(attachment: &Attachment) -> EndpointSettings {
+pub(super) fn endpoint(attachment: &Attachment) -> EndpointSettings {
     EndpointSettings { aliases: Some(attachment.aliases.clone()), ..Default::default() }
 }
 

@@ -16,7 +16,8 @@ use crate::engine::{ContainerId, EngineEvent, EventAction, Events, LogTail, labe
 const MOST_TIME: Duration = Duration::from_secs(15);
 
 /// The events that are followed. Each probe of a health check makes three others.
-const FOLLOWED: [&str; 7] = ["start", "die", "oom", "destroy", "pause", "unpause", "health_status"];
+const FOLLOWED: [&str; 9] =
+    ["start", "die", "oom", "destroy", "pause", "unpause", "rename", "update", "health_status"];
 
 pub(super) async fn logs(
     connection: &Connection,
@@ -165,6 +166,8 @@ fn event(message: EventMessage) -> Option<EngineEvent> {
         "destroy" => EventAction::Destroy,
         "pause" => EventAction::Pause,
         "unpause" => EventAction::Unpause,
+        "rename" => EventAction::Rename,
+        "update" => EventAction::Update,
         "health_status: healthy" => EventAction::Healthy,
         "health_status: unhealthy" => EventAction::Unhealthy,
         _ => return None,

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use bollard::models::{
-    ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, HealthStatusEnum, PortSummaryTypeEnum,
+    ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, HealthStatusEnum, HostConfig,
+    PortSummaryTypeEnum, RestartPolicyNameEnum,
 };
 use bollard::query_parameters::{InspectContainerOptions, ListContainersOptions};
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -15,7 +16,8 @@ use super::connection::Connection;
 use super::{LOOK, fault};
 use crate::engine::error::{EngineError, Verb};
 use crate::engine::{
-    Container, ContainerId, EngineInfo, Exit, Health, PortBinding, Protocol, PublishedPort, State, label,
+    Container, ContainerId, EngineInfo, Exit, Health, Limits, PortBinding, Protocol, PublishedPort, State,
+    label,
 };
 
 /// Containers that are inspected at a time.
@@ -141,6 +143,7 @@ fn view(found: ContainerInspectResponse) -> Container {
     let ports = wanted_ports(&found);
     let state = found.state.unwrap_or_default();
     let config = found.config.unwrap_or_default();
+    let host = found.host_config.unwrap_or_default();
     let networks = found.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
     let attached: BTreeMap<String, Option<IpAddr>> = networks
         .into_iter()
@@ -157,6 +160,23 @@ fn view(found: ContainerInspectResponse) -> Container {
         state: state_of(state),
         networks: attached,
         ports,
+        engine_restarts: host
+            .restart_policy
+            .as_ref()
+            .and_then(|policy| policy.name)
+            .is_some_and(|name| !matches!(name, RestartPolicyNameEnum::NO | RestartPolicyNameEnum::EMPTY)),
+        limits: limits(&host),
+    }
+}
+
+/// No bound is told as 0, or as less.
+fn limits(host: &HostConfig) -> Limits {
+    let bound = |n: Option<i64>| n.and_then(|n| u64::try_from(n).ok()).filter(|n| *n > 0);
+    Limits {
+        memory_bytes: bound(host.memory),
+        nano_cpus: bound(host.nano_cpus),
+        pids: bound(host.pids_limit).map(|n| u32::try_from(n).unwrap_or(u32::MAX)),
+        nofile: None,
     }
 }
 

@@ -11,7 +11,7 @@ use super::world::World;
 use crate::engine::error::{EngineError, StartError, Verb};
 use crate::engine::spec::Labels;
 use crate::engine::{
-    Container, ContainerId, ContainerSpec, DiskUsage, Engine, EngineInfo, EventAction, Events, Exit,
+    Change, Container, ContainerId, ContainerSpec, DiskUsage, Engine, EngineInfo, EventAction, Events, Exit,
     HostEntry, Image, ImageRef, LogTail, MountSource, Network, NetworkSpec, Owner, PublishedPort,
     PullProgress, RegistryLogin, Removal, Result, UploadFile, check, label, text,
 };
@@ -100,6 +100,26 @@ impl Engine for FakeEngine {
             match found.files.get(path) {
                 Some(bytes) if bytes.len() as u64 > max_bytes => Err(not_plain("a larger file")),
                 other => Ok(other.cloned()),
+            }
+        })
+        .await
+    }
+
+    async fn read_back(&self, container: &str, path: &str, max_bytes: u64) -> Result<Option<Vec<u8>>> {
+        check::name(Verb::ReadBack, container)?;
+        check::path(Verb::ReadBack, container, path)?;
+        self.call(Verb::ReadBack, container, |world| {
+            let Some(id) = world.id_of(container) else { return Ok(None) };
+            let file = world.containers.get(&id).and_then(|found| found.files.get(path));
+            match file.map(|file| &file.bytes) {
+                Some(bytes) if bytes.len() as u64 > max_bytes => Err(EngineError::NotPlain {
+                    doing: Verb::ReadBack,
+                    on: container.to_owned(),
+                    path: path.to_owned(),
+                    found: "a larger file",
+                    limit: max_bytes,
+                }),
+                bytes => Ok(bytes.cloned()),
             }
         })
         .await
@@ -243,6 +263,9 @@ impl Engine for FakeEngine {
         check::name(Verb::Start, container)?;
         self.run(Verb::Start, container, |world| {
             let found = find(world, Verb::Start, container)?;
+            if found.state == crate::engine::State::Paused {
+                return Err(conflict(Verb::Start, container, "it is held; let it go on instead").into());
+            }
             if found.state.is_running() {
                 return Ok(());
             }
@@ -270,6 +293,28 @@ impl Engine for FakeEngine {
             }
             let id = world.id_of(container).ok_or_else(|| no_container(Verb::Start, container))?;
             world.begin(&id);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn adjust(&self, container: &str, change: &Change) -> Result<()> {
+        check::name(Verb::Adjust, container)?;
+        check::change(container, change)?;
+        self.call(Verb::Adjust, container, |world| {
+            let id = world.id_of(container).ok_or_else(|| no_container(Verb::Adjust, container))?;
+            if let Change::Rename(name) = change
+                && world.id_of(name).is_some_and(|other| other != id)
+            {
+                return Err(conflict(Verb::Adjust, container, "another container has this name"));
+            }
+            if let Change::Connect(attachment) = change
+                && !world.networks.contains_key(&attachment.network)
+            {
+                let message = format!("network {} not found", attachment.network);
+                return Err(not_found(Verb::Adjust, container, &message));
+            }
+            world.change(&id, change);
             Ok(())
         })
         .await

@@ -7,7 +7,9 @@ use tokio::sync::{mpsc, watch};
 
 use super::{Call, FakeImage};
 use crate::engine::error::{EngineError, StartError, Verb};
-use crate::engine::spec::{ContainerSpec, Labels, MountSource, NetworkSpec, Owner, UploadFile};
+use crate::engine::spec::{
+    Change, ContainerSpec, Labels, Limits, MountSource, NetworkSpec, Owner, UploadFile,
+};
 use crate::engine::view::{
     Container, ContainerId, DiskUsage, EngineEvent, EventAction, Exit, Health, HostEntry, State,
 };
@@ -30,6 +32,8 @@ pub(super) struct World {
     pub(super) failures: HashMap<Verb, VecDeque<StartError>>,
     pub(super) lost_answers: HashMap<Verb, VecDeque<EngineError>>,
     pub(super) holds: HashMap<Verb, watch::Receiver<()>>,
+    /// Calls that never come back, by verb and what they are on.
+    pub(super) hangs: BTreeSet<(Verb, String)>,
     pub(super) calls: Vec<Call>,
     subscribers: Vec<(String, mpsc::UnboundedSender<Result<EngineEvent, EngineError>>)>,
     made: u64,
@@ -45,6 +49,8 @@ pub(super) struct FakeContainer {
     pub(super) files: BTreeMap<String, UploadFile>,
     pub(super) owners: BTreeMap<String, Owner>,
     pub(super) log: String,
+    /// Whether somebody told the engine to start it again by itself.
+    pub(super) engine_restarts: bool,
 }
 
 impl Default for World {
@@ -65,6 +71,7 @@ impl Default for World {
             failures: HashMap::new(),
             lost_answers: HashMap::new(),
             holds: HashMap::new(),
+            hangs: BTreeSet::new(),
             calls: Vec::new(),
             subscribers: Vec::new(),
             made: 0,
@@ -111,6 +118,7 @@ impl World {
             files: BTreeMap::new(),
             owners: BTreeMap::new(),
             log: String::new(),
+            engine_restarts: false,
         };
         self.containers.insert(id.clone(), made);
         id
@@ -129,6 +137,41 @@ impl World {
         if let Some(code) = exits {
             self.exit(id, code, false, true);
         }
+    }
+
+    /// Changes a container, as somebody does by hand, or as the engine does for us. False when it is so already.
+    pub(super) fn change(&mut self, id: &str, change: &Change) -> bool {
+        let (pid, now) = (i64::try_from(self.made).unwrap_or(i64::MAX), self.now);
+        let Some(found) = self.containers.get_mut(id) else { return false };
+        let networks = &mut found.spec.networks;
+        let action = match change {
+            Change::Resume if found.state == State::Paused => {
+                found.state = State::Running { pid, started_at: Some(now) };
+                Some(EventAction::Unpause)
+            }
+            Change::Rename(name) if found.spec.name != *name => {
+                found.spec.name.clone_from(name);
+                Some(EventAction::Rename)
+            }
+            Change::Connect(attachment) if networks.iter().all(|a| a.network != attachment.network) => {
+                networks.push(attachment.clone());
+                None
+            }
+            Change::Disconnect(network) if networks.iter().any(|a| a.network == *network) => {
+                networks.retain(|a| a.network != *network);
+                None
+            }
+            Change::Bound(limits) if found.engine_restarts || !found.spec.limits.are_as(limits) => {
+                found.spec.limits = Limits { nofile: found.spec.limits.nofile, ..*limits };
+                found.engine_restarts = false;
+                Some(EventAction::Update)
+            }
+            _ => return false,
+        };
+        if let Some(action) = action {
+            self.tell(id, action);
+        }
+        true
     }
 
     /// Ends a running container. False when it does not run.
@@ -200,6 +243,8 @@ impl World {
                 .map(|attachment| (attachment.network.clone(), None))
                 .collect(),
             ports: found.spec.ports.clone(),
+            limits: Limits { nofile: None, ..found.spec.limits },
+            engine_restarts: found.engine_restarts,
         })
     }
 

@@ -11,7 +11,7 @@ const LONG: Duration = Duration::from_secs(600);
 const GRACE: Duration = Duration::from_secs(11);
 
 impl Stage {
-    async fn well() -> Self {
+    pub(super) async fn well() -> Self {
         let stage = Self::new().await;
         stage.install().await;
         stage.start().await;
@@ -19,11 +19,11 @@ impl Stage {
         stage
     }
 
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         self.ctx.policy.container_name(&self.id)
     }
 
-    fn supervisor(&self) -> Supervisor {
+    pub(super) fn supervisor(&self) -> Supervisor {
         Supervisor::new(self.ctx.clone())
     }
 
@@ -33,15 +33,15 @@ impl Stage {
     }
 
     /// What the background does when plugins are due to be looked at.
-    async fn listen(&self) {
+    pub(super) async fn listen(&self) {
         self.ctx.conduct.listen(&self.ctx, &self.supervisor()).await;
     }
 
-    fn listens(&self, answer: Option<bool>) {
+    pub(super) fn listens(&self, answer: Option<bool>) {
         *self.peers.listens.lock().expect("not poisoned") = answer;
     }
 
-    fn health_topic(&self) -> String {
+    pub(super) fn health_topic(&self) -> String {
         topic::plugin::health(&self.id)
     }
 
@@ -66,7 +66,7 @@ impl Stage {
         self.ctx.conduct.hears(&topic, &message);
     }
 
-    fn connected(&self) {
+    pub(super) fn connected(&self) {
         self.hears(EventKind::Session, json!({"state": "connected", "client_id": "x", "address": null}));
     }
 
@@ -81,14 +81,14 @@ impl Stage {
     }
 
     /// Time passes for whatever looks at the clock of the runtime; the database works in its own.
-    async fn pass_time(&self, duration: Duration) {
+    pub(super) async fn pass_time(&self, duration: Duration) {
         tokio::time::pause();
         tokio::time::advance(duration).await;
         tokio::time::resume();
     }
 
     /// Listens as it should since its process was started.
-    async fn known_to_listen(&self) {
+    pub(super) async fn known_to_listen(&self) {
         self.listens(Some(true));
         self.pass_time(GRACE).await;
         self.listen().await;

@@ -29,7 +29,7 @@ async fn only_containers_of_the_installation_are_listed(subject: &dyn Subject) {
     engine.remove(&theirs.name).await.expect("removed");
 }
 
-async fn next(events: &mut Events) -> EngineEvent {
+pub(super) async fn next(events: &mut Events) -> EngineEvent {
     let next = tokio::time::timeout(SOON, events.next()).await.expect("an event in time");
     next.expect("the stream goes on").expect("no error")
 }

@@ -1,0 +1,76 @@
+//! `cancel`: ends an operation before it is done. What brings a new image is undone by the plugin's worker; a start
+//! becomes a stop. Everything else goes on by itself in any case, so that its wait alone would end.
+
+use chassis::{Permit, Reply, Request};
+use envelope::payload::lifecycle::CancelRequest;
+use envelope::{ErrorBody, ErrorCode};
+
+use super::{Refusal, operations};
+use crate::context::Context;
+use crate::operation::{Running, Work};
+use crate::record::Desired;
+use crate::supervisor::Supervisor;
+
+pub(super) async fn handle(
+    ctx: &Context,
+    supervisor: &Supervisor,
+    permit: &Permit,
+    request: &Request,
+) -> Result<Reply, Refusal> {
+    let CancelRequest { operation_id } = request.parse()?;
+    let Some(found) = ctx.registrations.operation(&operation_id).await? else {
+        let message =
+            format!("No operation {operation_id} runs or is remembered. See operations for those that are.");
+        return Err(ErrorBody::new(ErrorCode::NoSuchOperation, message).into());
+    };
+    let operation = &found.operation;
+    if found.ended_at.is_some() {
+        return Err(ended(operation).into());
+    }
+    let id = operation.plugin_id.clone();
+    match &operation.work {
+        Work::Install(_) | Work::Update(_) | Work::Rollback(_) => {
+            let by = permit.principal().to_string();
+            if !ctx.registrations.cancel(&operation_id, &by).await? {
+                return Err(ended(operation).into());
+            }
+            supervisor.interrupt(&id);
+        }
+        Work::Start => {
+            let Some(mut record) = ctx.registrations.plugin(&id).await? else {
+                return Err(ended(operation).into());
+            };
+            record.desired = Desired::Stopped;
+            let answer = operation.cancelled(&format!("by a cancel request of {}", permit.principal()));
+            ctx.registrations.finish(Some(&record), operation, &answer).await?;
+            ctx.reporter.outcome(operation, &answer);
+            supervisor.wake(&id);
+        }
+        Work::Stop
+        | Work::Remove
+        | Work::Restart { .. }
+        | Work::Config
+        | Work::Approve
+        | Work::RevokeGrant => {
+            let message = format!(
+                "{} of {id} cannot be ended half-way: it is at the step {} and goes on until {} at the latest. Stop the \
+                 plugin if it should not run.",
+                operation.work.operation(),
+                operation.step,
+                operation.deadline
+            );
+            return Err(ErrorBody::new(ErrorCode::InvalidPhase, message).into());
+        }
+    }
+    let told = ctx.registrations.operation(&operation_id).await?.unwrap_or(found);
+    Ok(Reply::now(&operations::entry(told)))
+}
+
+fn ended(operation: &Running) -> ErrorBody {
+    let message = format!(
+        "{} of {} has ended already; see operations for what came of it.",
+        operation.work.operation(),
+        operation.plugin_id
+    );
+    ErrorBody::new(ErrorCode::InvalidPhase, message)
+}

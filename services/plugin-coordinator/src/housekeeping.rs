@@ -1,0 +1,173 @@
+//! What the engine's disk holds of ours: whether there is room left, and images that no plugin needs any more.
+//!
+//! An image is removed when it was pulled for a plugin, was not there before, and is none of what a plugin is, was
+//! before its last update, or is to be. The engine keeps what a container is made from, whoever made it.
+
+mod images;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use chassis::HealthBoard;
+use chassis::health::Condition;
+use store::room::size;
+use tokio::time::Instant;
+
+use crate::context::Context;
+use crate::engine::{EngineError, Removal};
+use crate::operation::Running;
+use crate::record::Record;
+use crate::registrations::TableError;
+
+pub(crate) use images::{Images, Recorded, SqlitePulled};
+
+/// How often the room is looked at.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// The part of the coordinator's health that tells of it.
+const PART: &str = "engine's disk";
+
+/// Why images were not looked through.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SweepError {
+    /// Which ones are needed is not known.
+    #[error("which images are needed cannot be read")]
+    Tables(#[from] TableError),
+    /// A plugin or an operation whose row cannot be read may need any image.
+    #[error("no image is removed while {0} rows of the plugin registry cannot be read; the log names them")]
+    Unreadable(usize),
+}
+
+/// Looks after the engine's disk, for good.
+pub(crate) async fn run(ctx: &Context, health: &HealthBoard) {
+    let every = Duration::from_secs(ctx.settings.image_sweep_seconds.into());
+    let mut due = Instant::now();
+    loop {
+        // An engine that does not answer is told elsewhere; what was told of its disk stays.
+        if let Ok(info) = ctx.engine.info().await {
+            health.set(PART, condition(info.storage_free_bytes, ctx.settings.disk_reserve_bytes));
+            if due <= Instant::now() {
+                if let Err(error) = sweep(ctx).await {
+                    tracing::warn!(error = telemetry::chain(&error), "images were not looked through");
+                }
+                due = Instant::now() + every;
+            }
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// How the engine's disk is. Where it cannot be seen there is nothing to tell.
+fn condition(free: Option<u64>, reserve: u64) -> Condition {
+    match free {
+        Some(free) if free < reserve => Condition::Degraded(format!(
+            "{} are free where the engine keeps its images, and {} have to be (plugin.disk_reserve_bytes); no plugin \
+             is installed or updated until there is room. Free some, for instance with docker image prune",
+            size(free),
+            size(reserve)
+        )),
+        _ => Condition::Good,
+    }
+}
+
+/// Which of these images no plugin needs: neither what one is, was before its last update and is to be, nor what an
+/// operation is bringing or could still bring back.
+fn unneeded<'a>(pulled: &'a [String], plugins: &[Record], running: &[Running]) -> Vec<&'a str> {
+    let mut needed: BTreeSet<&str> = BTreeSet::new();
+    needed.extend(plugins.iter().flat_map(Record::releases).map(|release| release.reference.as_str()));
+    for operation in running {
+        let staged = operation.work.staging().and_then(|staging| staging.resolved.as_ref());
+        needed.extend(staged.map(|image| image.reference.as_str()));
+        let kept = operation.work.swap().and_then(|swap| swap.kept.as_ref());
+        needed.extend(kept.map(|release| release.reference.as_str()));
+    }
+    pulled.iter().map(String::as_str).filter(|reference| !needed.contains(reference)).collect()
+}
+
+/// Removes the images that were pulled for plugins and that none needs any more. Answers which.
+///
+/// # Errors
+/// Which are needed is not known: then none is removed.
+pub(crate) async fn sweep(ctx: &Context) -> Result<Vec<String>, SweepError> {
+    // Whoever is to pull waits: an image that is found there must not go before its plugin is registered.
+    let _nobody_begins = ctx.images.still().await;
+    let pulled = ctx.images.all().await?;
+    if pulled.is_empty() {
+        return Ok(Vec::new());
+    }
+    // In this order: what an operation brings is the plugin's when it has ended.
+    let recorded = ctx.images.recorded().await?;
+    let running = ctx.registrations.all_running().await?;
+    let plugins = ctx.registrations.plugins().await?;
+    if let Some(Recorded { rows }) = recorded
+        && let unreadable = rows.saturating_sub(running.len() + plugins.len())
+        && unreadable > 0
+    {
+        return Err(SweepError::Unreadable(unreadable));
+    }
+    let mut removed = Vec::new();
+    for reference in unneeded(&pulled, &plugins, &running) {
+        match remove_image(ctx, reference).await {
+            Ok(Removal::Removed) => {
+                tracing::info!(reference, "an image that no plugin needs was removed");
+                removed.push(reference.to_owned());
+            }
+            Ok(Removal::Missing | Removal::InUse) => {}
+            Err(error) => {
+                tracing::warn!(reference, error = telemetry::chain(&error), "an image was not removed")
+            }
+        }
+    }
+    Ok(removed)
+}
+
+/// Removes an image, and forgets that it was pulled for a plugin: what is there under its name from then on is
+/// somebody else's.
+///
+/// # Errors
+/// What the engine says.
+pub(crate) async fn remove_image(ctx: &Context, reference: &str) -> Result<Removal, EngineError> {
+    let removal = ctx.engine.remove_image(reference).await?;
+    if removal != Removal::InUse
+        && let Err(error) = ctx.images.forget(reference).await
+    {
+        // The next sweep forgets it.
+        tracing::warn!(reference, error = telemetry::chain(&error), "a removed image is still noted");
+    }
+    Ok(removal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_below_its_reserve_is_told_with_both() {
+        let gib = 1 << 30;
+        assert_eq!(condition(None, gib), Condition::Good);
+        assert_eq!(condition(Some(gib), gib), Condition::Good);
+        let why = match condition(Some(gib / 2), gib) {
+            Condition::Degraded(why) => why,
+            other => format!("{other:?}"),
+        };
+        assert!(why.contains("512 MiB are free") && why.contains("1 GiB have to be"), "{why}");
+    }
+
+    #[test]
+    fn what_a_plugin_is_was_and_is_to_be_is_needed_and_nothing_else() {
+        let mut record = crate::record::tests::record();
+        let release = |reference: &str| {
+            let mut release = record.release.clone();
+            reference.clone_into(&mut release.reference);
+            Box::new(release)
+        };
+        let (previous, next) = (release("previous"), release("next"));
+        record.release.reference = "now".to_owned();
+        record.previous = Some(previous);
+        record.next = Some(next);
+        let pulled = ["previous", "now", "next", "older"].map(str::to_owned);
+        assert_eq!(unneeded(&pulled, &[record], &[]), ["older"]);
+        assert_eq!(unneeded(&pulled, &[], &[]), ["previous", "now", "next", "older"]);
+        assert!(unneeded(&[], &[], &[]).is_empty());
+    }
+}

@@ -1,0 +1,218 @@
+//! Fifty plugins, some of which hang or fail: the others do not wait for them.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::clock::simulated::Clock;
+use crate::registrations::fake::FakeRegistrations;
+use crate::supervisor::Supervisor;
+
+const COUNT: usize = 50;
+const IMAGE: &str =
+    "registry.example.com/well@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+const BROKEN: &str =
+    "registry.example.com/broken@sha256:1123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+struct Crowd {
+    ctx: Context,
+    engine: FakeEngine,
+    registrations: FakeRegistrations,
+    supervisor: Supervisor,
+    ids: Vec<PluginId>,
+    _clock: Clock,
+}
+
+impl Crowd {
+    /// Fifty plugins that should run, the first `broken` of them with an image whose process ends at once.
+    async fn of(broken: usize) -> Self {
+        let clock = Clock::starting_at(Timestamp::now());
+        let engine = FakeEngine::new();
+        engine.load(FakeImage::new(IMAGE));
+        let mut ends = FakeImage::new(BROKEN);
+        ends.exits = Some(3);
+        engine.load(ends);
+        // Fewer places than plugins that hang.
+        let settings = Settings { concurrent_steps: 4, ..Settings::default() };
+        let network = crate::engine::NetworkSpec {
+            name: settings.network.clone(),
+            internal: true,
+            masquerade: true,
+            icc: true,
+            labels: Default::default(),
+        };
+        engine.ensure_network(&network).await.expect("makes the network");
+        let registrations = FakeRegistrations::default();
+        let ctx = Context {
+            policy: Policy::new(settings.clone(), INSTALLATION.into()),
+            reporter: Reporter::new(Publisher::new(Coordinator::Plugin), settings.node.clone()),
+            registrations: Arc::new(registrations.clone()),
+            engine: Arc::new(engine.clone()),
+            registry: Arc::new(FakeRegistry::new()),
+            peers: Arc::new(FakePeers::default()),
+            health: HealthReports::default(),
+            acls: Acls::default(),
+            images: crate::housekeeping::Images::in_memory(),
+            conduct: crate::conduct::Conduct::new(&settings),
+            settings,
+        };
+        ctx.health.listening(true);
+        let ids: Vec<PluginId> =
+            (0..COUNT).map(|n| PluginId::parse(&format!("plugin-{n}")).expect("an id")).collect();
+        for (n, id) in ids.iter().enumerate() {
+            let image = if n < broken { BROKEN } else { IMAGE };
+            let mut record = record(id, image);
+            let taken = ctx.registrations.claim(&mut record, &[], None).await.expect("records");
+            assert_eq!(taken, None);
+        }
+        let supervisor = Supervisor::new(ctx.clone());
+        Self { ctx, engine, registrations, supervisor, ids, _clock: clock }
+    }
+
+    fn container(&self, n: usize) -> String {
+        self.ctx.policy.container_name(&self.ids[n])
+    }
+
+    async fn ask_for_starts(&self) {
+        for id in &self.ids {
+            let now = crate::clock::now();
+            let operation = Running {
+                id: OperationId::new(),
+                plugin_id: id.clone(),
+                request_id: id.to_string(),
+                work: Work::Start,
+                principal: "operator:ada".into(),
+                named: true,
+                step: "accepted".into(),
+                started_at: now,
+                deadline: now.after(Duration::from_secs(600)),
+                correlation_id: "c".into(),
+                traceparent: None,
+                cancelled_by: None,
+            };
+            self.ctx.registrations.begin(&operation, None, None).await.expect("records");
+        }
+    }
+
+    /// Lets time pass until `done`, in steps after which the message coordinator acknowledges and plugins that run
+    /// report. Answers how long it took.
+    async fn until(&self, bound: Duration, done: impl AsyncFn(&Self) -> bool) -> Duration {
+        let began = Instant::now();
+        self.ids.iter().for_each(|id| self.supervisor.wake(id));
+        while !done(self).await {
+            assert!(began.elapsed() < bound, "not done in {bound:?}");
+            let running = self.engine.all();
+            for id in &self.ids {
+                let Some(record) = self.ctx.registrations.plugin(id).await.expect("reads") else { continue };
+                let status = AclStatus {
+                    plugin_id: id.clone(),
+                    uid: record.uid,
+                    generation: record.generation,
+                    outcome: AclOutcome::Applied { role: "role".into() },
+                    at: crate::clock::now(),
+                };
+                self.ctx.acls.set(id.clone(), Some(status));
+                let name = self.ctx.policy.container_name(id);
+                if running.iter().any(|c| c.name == name && c.state.is_running()) {
+                    self.reports(id);
+                }
+                if record.standing.phase != Phase::Running {
+                    self.supervisor.wake_known(id);
+                }
+            }
+            // Closely at first, when much happens.
+            let closely = began.elapsed() < Duration::from_secs(5);
+            tokio::time::sleep(Duration::from_millis(if closely { 100 } else { 2000 })).await;
+        }
+        began.elapsed()
+    }
+
+    fn reports(&self, id: &PluginId) {
+        let health = HealthPayload {
+            component: id.to_string(),
+            status: HealthStatus::Healthy,
+            message: String::new(),
+            details: Default::default(),
+        };
+        let message = Envelope::new(MessageType::Status, format!("plugin:{id}"), health).encode();
+        self.ctx.health.take(&topic::plugin::health(id), &message);
+    }
+
+    async fn in_phase(&self, phase: Phase) -> usize {
+        let all = self.ctx.registrations.plugins().await.expect("reads");
+        all.iter().filter(|record| record.standing.phase == phase).count()
+    }
+
+    /// The step that the operation on it is at.
+    async fn step(&self, n: usize) -> Option<String> {
+        self.ctx.registrations.running(&self.ids[n]).await.expect("reads").map(|operation| operation.step)
+    }
+}
+
+fn record(id: &PluginId, image: &str) -> Record {
+    let now = crate::clock::now();
+    let digest = image.split_once('@').expect("a digest").1;
+    serde_json::from_value(json!({
+        "id": id, "uid": envelope::InstallUid::new(), "generation": envelope::Generation::FIRST,
+        "release": {
+            "source": image, "reference": image, "digest": digest,
+            "manifest": {"id": id, "name": "One of many", "version": "1.0.0"},
+            "manifest_source": "label", "warnings": [], "grants": [], "uid": 1000, "gid": 1000
+        },
+        "installed_at": now, "desired": {"want": "running"},
+        "standing": {"phase": "stopped", "reason": null, "since": now, "cause": "test", "correlation_id": "c"}
+    }))
+    .expect("a record")
+}
+
+#[tokio::test(start_paused = true)]
+async fn five_of_fifty_that_hang_delay_no_other_and_say_where_they_are() {
+    let crowd = Crowd::of(0).await;
+    for (n, verb) in
+        [Verb::Create, Verb::Create, Verb::Start, Verb::Start, Verb::Inspect].into_iter().enumerate()
+    {
+        crowd.engine.hang(verb, &crowd.container(n));
+    }
+    crowd.ask_for_starts().await;
+    let minute = Duration::from_secs(60);
+    let took = crowd.until(minute, async |crowd| crowd.in_phase(Phase::Running).await == COUNT - 5).await;
+    assert!(took < minute / 2, "{took:?}");
+    for n in 5..COUNT {
+        assert!(matches!(crowd.registrations.answer(crowd.ids[n].as_str()), Some(Answer::Success(_))));
+    }
+    let waits = async |crowd: &Crowd| crowd.step(4).await.as_deref() == Some("await_engine");
+    crowd.until(minute * 4, waits).await;
+    let mut steps = Vec::new();
+    for n in 0..5 {
+        steps.push(crowd.step(n).await.unwrap_or_default());
+    }
+    assert_eq!(steps, ["prepare", "prepare", "start_process", "start_process", "await_engine"]);
+    // Whoever asked is answered in time, where what has to be undone does not hang too.
+    let answered = async |crowd: &Crowd| crowd.step(0).await.is_none() && crowd.step(1).await.is_none();
+    crowd.until(minute * 10, answered).await;
+    match crowd.registrations.answer("plugin-0") {
+        Some(Answer::Failure(error)) => {
+            assert_eq!(error.code, ErrorCode::TimedOut);
+            assert!(error.message.contains("at the step prepare"), "{}", error.message);
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(crowd.in_phase(Phase::Running).await, COUNT - 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn five_of_fifty_that_fail_delay_no_other_and_are_tried_again() {
+    let crowd = Crowd::of(5).await;
+    let bound = Duration::from_secs(30);
+    let took = crowd.until(bound, async |crowd| crowd.in_phase(Phase::Running).await == COUNT - 5).await;
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    let tried = async |crowd: &Crowd| {
+        let all = crowd.ctx.registrations.plugins().await.expect("reads");
+        all.iter().filter(|record| record.failures >= 3).count() == 5
+    };
+    crowd.until(Duration::from_secs(120), tried).await;
+    for record in crowd.ctx.registrations.plugins().await.expect("reads").iter().filter(|r| r.failures > 0) {
+        let reason = record.standing.reason.clone().unwrap_or_default();
+        assert!(reason.contains("exited with code 3"), "{reason}");
+    }
+    assert_eq!(crowd.in_phase(Phase::Running).await, COUNT - 5);
+}

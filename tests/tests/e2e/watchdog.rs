@@ -1,0 +1,216 @@
+//! Plugins that end, are silent or say that they do not work are started again, and what somebody does to a container
+//! by hand is put right. Each says why in an event.
+
+use std::time::Duration;
+
+use envelope::payload::event::EventKind;
+use envelope::topic::coordinator;
+use envelope::{Coordinator, Operation, PluginId};
+use serde_json::{Value, json};
+use testkit::{Version, eventually};
+use tests::stack::command::Run;
+use tests::stack::images::Script;
+use tests::stack::listener::{Listener, json as payload};
+
+use super::runner::Case;
+use super::world::{Shared, World, id, login, minimal, sameness};
+
+/// A pause of ten seconds, a start, and whatever else goes on.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// A container that is taken off a network has no event of its own; it is looked at once a minute.
+const LOOKED_AT: Duration = Duration::from_secs(120);
+
+pub fn cases() -> Vec<Case> {
+    crate::beside![
+        a_container_that_was_killed_is_started_again_with_its_login,
+        a_plugin_that_used_too_much_memory_is_told_as_such_and_started_again,
+        a_plugin_that_is_silent_is_restarted,
+        a_plugin_that_says_that_it_does_not_work_is_restarted,
+        what_somebody_changes_of_a_container_is_put_right,
+    ]
+}
+
+/// A function of the shell that says how the plugin is.
+const SAY: &str = r#"
+say() {
+  mosquitto_pub -h "$MQTT_HOST" -p "$MQTT_PORT" -u "$MQTT_USERNAME" -P "$MQTT_PASSWORD" -i "$PLUGIN_ID" -q 1 \
+    -t "bigskies/plugin/$PLUGIN_ID/health" \
+    -m '{"id":"1","source":"plugin:'"$PLUGIN_ID"'","type":"status","timestamp":"2026-01-16T00:00:00Z","payload":{"component":"script","status":"'"$1"'","message":"as told","details":{}}}'
+}
+trap 'exit 0' TERM
+echo "last words"
+say healthy
+"#;
+
+/// Installs and starts a plugin that reports every two seconds at most, and does what `script` says after its first
+/// health message. With it come the events of the plugin coordinator.
+async fn started(world: &World, name: &str, script: Option<&str>) -> (PluginId, String, Listener) {
+    let plugin = id(name);
+    let mut manifest = minimal(&plugin);
+    manifest["health_check"] =
+        json!({"topic": envelope::topic::plugin::health(&plugin), "interval_seconds": 2});
+    manifest["resources"] = json!({"memory": "48m"});
+    manifest["stop_timeout_seconds"] = json!(3);
+    let image = match script {
+        Some(script) => Script::new(name, &format!("{SAY}{script}")),
+        None => Script::healthy(name),
+    };
+    let source = image.label(manifest).push(&world.stack).await.expect("the image builds");
+    let client = world.stack.operator_client(Version::V5).await.expect("connects");
+    let kinds = [EventKind::Drift, EventKind::Health, EventKind::Phase];
+    let events = Listener::on(client, kinds.map(topic_of)).await;
+    world.install_and_start(&mut world.operator().await, &plugin, &source).await;
+    (plugin, source, events)
+}
+
+fn topic_of(kind: EventKind) -> String {
+    coordinator::event(Coordinator::Plugin, kind.as_str())
+}
+
+/// The message and the cause of the next event of this kind about the plugin that says `text`.
+async fn told(
+    events: &mut Listener,
+    patience: Duration,
+    kind: EventKind,
+    id: &PluginId,
+    text: &str,
+) -> Value {
+    let wanted = |message: &testkit::Message| {
+        let event = &payload(message)["payload"];
+        message.topic == topic_of(kind)
+            && event["plugin_id"] == *id.as_str()
+            && event["message"].as_str().is_some_and(|message| message.contains(text))
+    };
+    let what = format!("an event about {id} that says {text:?}");
+    let event = payload(&events.wait(&what, patience, wanted).await)["payload"].clone();
+    assert!(event["cause"].as_str().is_some_and(|cause| !cause.is_empty()), "{event:#}");
+    event
+}
+
+async fn state(world: &World, id: &PluginId) -> Value {
+    world.operator().await.ask_about(Operation::Inspect, id).await.data().clone()
+}
+
+/// Until the plugin runs in another process than before, in the same container.
+async fn runs_again(world: &World, id: &PluginId, before: &Value) -> Value {
+    eventually(PATIENCE, || async {
+        let seen = state(world, id).await["state"].clone();
+        let container = world.stack.plugin_container(id).await.expect("the engine answers");
+        let container = container.unwrap_or_default();
+        let another = sameness(&container) != sameness(before);
+        if seen["phase"] == "running" && another && container["State"]["Running"] == true {
+            assert_eq!(container["Id"], before["Id"], "it is the same container");
+            assert_eq!(login(&container), login(before));
+            Ok(container)
+        } else {
+            Err(format!("{seen:#}"))
+        }
+    })
+    .await
+}
+
+async fn remove(world: &World, id: &PluginId, source: &str) {
+    world.remove(&mut world.operator().await, id, source).await;
+}
+
+fn name(container: &Value) -> String {
+    container["Id"].as_str().expect("an id").to_owned()
+}
+
+async fn a_container_that_was_killed_is_started_again_with_its_login(world: Shared) {
+    let (plugin, source, mut events) = started(&world, "watchdog-killed", None).await;
+    let before = world.running(&plugin).await;
+    Run::docker(["kill", &name(&before)]).ok().await.expect("it is killed");
+    told(&mut events, PATIENCE, EventKind::Drift, &plugin, "exited with code 137").await;
+    told(&mut events, PATIENCE, EventKind::Phase, &plugin, "is failed").await;
+    runs_again(&world, &plugin, &before).await;
+    let exit = state(&world, &plugin).await["last_exit"].clone();
+    assert_eq!((&exit["code"], &exit["oom_killed"]), (&json!(137), &json!(false)), "{exit:#}");
+    assert!(exit["log_tail"].as_str().is_some_and(|tail| tail.contains("starts")), "{exit:#}");
+    remove(&world, &plugin, &source).await;
+}
+
+async fn a_plugin_that_used_too_much_memory_is_told_as_such_and_started_again(world: Shared) {
+    let eats = "sleep 2 & wait $!\nx=xxxxxxxxxxxxxxxx\nwhile :; do x=$x$x; done";
+    let (plugin, source, mut events) = started(&world, "watchdog-memory", Some(eats)).await;
+    let before =
+        world.stack.plugin_container(&plugin).await.expect("the engine answers").expect("it is there");
+    told(&mut events, PATIENCE, EventKind::Drift, &plugin, "used more memory than it may").await;
+    let exit = eventually(PATIENCE, || async {
+        let exit = state(&world, &plugin).await["last_exit"].clone();
+        if exit.is_null() { Err("its end is not kept yet".to_owned()) } else { Ok(exit) }
+    })
+    .await;
+    assert_eq!(exit["oom_killed"], true, "{exit:#}");
+    assert!(exit["log_tail"].as_str().is_some_and(|tail| tail.contains("last words")), "{exit:#}");
+    runs_again(&world, &plugin, &before).await;
+    remove(&world, &plugin, &source).await;
+}
+
+async fn a_plugin_that_is_silent_is_restarted(world: Shared) {
+    let (plugin, source, mut events) =
+        started(&world, "watchdog-silent", Some("while :; do sleep 1 & wait $!; done")).await;
+    let before = world.running(&plugin).await;
+    told(&mut events, PATIENCE, EventKind::Health, &plugin, "is restarted").await;
+    runs_again(&world, &plugin, &before).await;
+    remove(&world, &plugin, &source).await;
+}
+
+async fn a_plugin_that_says_that_it_does_not_work_is_restarted(world: Shared) {
+    let says = "while :; do say unhealthy; sleep 1 & wait $!; done";
+    let (plugin, source, mut events) = started(&world, "watchdog-unhealthy", Some(says)).await;
+    let before = world.running(&plugin).await;
+    let event = told(&mut events, PATIENCE, EventKind::Health, &plugin, "is restarted").await;
+    let message = event["message"].as_str().unwrap_or_default();
+    assert!(message.contains("unhealthy in 3 of its last 5 health messages: as told"), "{message}");
+    runs_again(&world, &plugin, &before).await;
+    remove(&world, &plugin, &source).await;
+}
+
+async fn what_somebody_changes_of_a_container_is_put_right(world: Shared) {
+    let (plugin, source, mut events) = started(&world, "watchdog-drift", None).await;
+    let before = world.running(&plugin).await;
+    let container = name(&before);
+    let networks = before["NetworkSettings"]["Networks"].as_object().cloned().unwrap_or_default();
+    let network = networks.keys().next().expect("it is on one").clone();
+    let limits = ["Memory", "PidsLimit", "NanoCpus", "RestartPolicy"];
+    for (arguments, text) in [
+        (vec!["pause", &container], "was held"),
+        (vec!["rename", &container, "watchdog-drift-renamed"], "had the name watchdog-drift-renamed"),
+        (vec!["update", "--pids-limit", "7000", "--restart", "always", &container], "was to start it again"),
+        (vec!["network", "connect", "bridge", &container], "was on bridge, where it has no business"),
+        (vec!["network", "disconnect", "--force", &network, &container], "was not on"),
+    ] {
+        Run::docker(arguments.iter().copied()).ok().await.expect("somebody does it");
+        told(&mut events, LOOKED_AT, EventKind::Drift, &plugin, text).await;
+        let after = world.running(&plugin).await;
+        assert_eq!(sameness(&after), sameness(&before), "its process runs on after {arguments:?}");
+        assert_eq!(after["Name"], before["Name"]);
+        for limit in limits {
+            assert_eq!(after["HostConfig"][limit], before["HostConfig"][limit], "{limit}");
+        }
+        let on = after["NetworkSettings"]["Networks"].as_object().cloned().unwrap_or_default();
+        assert!(on.keys().eq(networks.keys()), "{:?}", on.keys());
+    }
+    // One that somebody makes in the plugin's name, and one whose plugin is not installed.
+    let label = before["Config"]["Labels"].as_object().cloned().unwrap_or_default();
+    for of in [plugin.as_str(), "watchdog-of-nobody"] {
+        let mut run =
+            vec!["run".to_owned(), "--detach".to_owned(), "--network".to_owned(), "none".to_owned()];
+        for (key, value) in &label {
+            let value = if key == "org.bigskies.plugin_id" { of } else { value.as_str().unwrap_or_default() };
+            run.extend(["--label".to_owned(), format!("{key}={value}")]);
+        }
+        run.push(before["Image"].as_str().expect("an image").to_owned());
+        let stray = Run::docker(run.iter().map(String::as_str)).line().await.expect("it runs");
+        eventually(PATIENCE, || async {
+            match tests::stack::engine::inspect(&stray).await.expect("the engine answers") {
+                None => Ok(()),
+                Some(container) => Err(format!("it is there: {:#}", container["State"])),
+            }
+        })
+        .await;
+    }
+    assert_eq!(sameness(&world.running(&plugin).await), sameness(&before));
+    remove(&world, &plugin, &source).await;
+}
