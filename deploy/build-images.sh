@@ -41,9 +41,10 @@ user_of() {
 has_program() { case $1 in tools | registry | "$DRILL") false ;; *) true ;; esac }
 wanted() { case " ${names[*]} " in *" $1 "*) true ;; *) false ;; esac }
 
+# build_programs NAME...: builds what fills these images, and sets `programs` to the folder that it is in.
 build_programs() {
   local name packages=()
-  for name in "${names[@]}"; do
+  for name in "$@"; do
     if has_program "$name"; then packages+=("$(package_of "$name")"); fi
   done
   [ ${#packages[@]} -gt 0 ] || return 0
@@ -144,13 +145,15 @@ main() {
       fail "the images could not be built: install Rust (https://rustup.rs) and run this again, or let the engine reach an image registry"
     return
   fi
-  build_programs
+  build_programs "${names[@]}"
   if wanted broker || wanted tools; then broker_root=$("$ROOT/deploy/broker-root.sh"); fi
   mkdir -p "$STAGE"
   for name in "${names[@]}"; do [ "$name" = $DRILL ] || build "$name"; done
-  # Last: its program takes the place of the ordinary one where Cargo leaves them.
+  # Last: its program takes the place of the ordinary one where Cargo leaves them. Built with all the others, so that
+  # Cargo takes what they share as it is.
   if wanted $DRILL; then
-    programs=$(BIGSKIES_FEATURES=plugin-coordinator/drill "$ROOT/deploy/build-programs.sh" plugin-coordinator)
+    read -r -a usual <<<"$USUAL"
+    BIGSKIES_FEATURES=plugin-coordinator/drill build_programs "${usual[@]}"
     build $DRILL
   fi
   # What these replaced, unless a container still runs it.

@@ -89,7 +89,7 @@ async fn clear_leftovers(ctx: &Context, id: &PluginId, names: Vec<PluginId>) -> 
                 id,
                 telemetry::chain(&error)
             );
-            ctx.reporter.notice(EventKind::Drift, &id, message, "a removal");
+            ctx.reporter.notice(EventKind::Drift, id, message, "a removal");
             Ok(())
         }
     }
