@@ -12,7 +12,6 @@ mod e2e {
     mod away;
     mod bus;
     mod config;
-    mod crowd;
     mod drill;
     mod errors;
     mod go_sample;
@@ -60,7 +59,6 @@ mod e2e {
         cases.extend(outages::cases());
         cases.extend(adopt::cases());
         cases.extend(away::cases());
-        cases.extend(crowd::cases());
         cases.extend(drill::cases());
         cases
     }

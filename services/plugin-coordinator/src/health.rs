@@ -35,6 +35,8 @@ struct Reported {
     names: Vec<PluginId>,
     interval: Duration,
     last: Option<Report>,
+    /// Whether one since its process was started said that it works: whatever it says next, it got ready.
+    ready: bool,
     /// Whether its last messages said `unhealthy`, the oldest first.
     recent: VecDeque<bool>,
     /// Why the last message that was no report of it was refused.
@@ -99,6 +101,7 @@ impl HealthReports {
                 interval,
                 expected_since: known.as_ref().map_or_else(Instant::now, |k| k.expected_since),
                 refused: known.as_ref().and_then(|k| k.refused.clone()),
+                ready: known.as_ref().is_some_and(|k| k.ready),
                 recent: known.as_ref().map(|k| k.recent.clone()).unwrap_or_default(),
                 last: known.and_then(|k| k.last),
             },
@@ -117,6 +120,7 @@ impl HealthReports {
     pub(crate) fn starts(&self, id: &PluginId) {
         if let Some(reported) = self.lock().plugins.get_mut(id) {
             reported.last = None;
+            reported.ready = false;
             reported.recent.clear();
             reported.refused = None;
             reported.expected_since = Instant::now();
@@ -151,8 +155,7 @@ impl HealthReports {
 
     /// Whether it has reported since.
     pub(crate) fn has_reported(&self, id: &PluginId) -> bool {
-        let ready = |r: &Report| r.status != HealthStatus::Unhealthy;
-        self.lock().plugins.get(id).is_some_and(|r| r.last.as_ref().is_some_and(ready))
+        self.lock().plugins.get(id).is_some_and(|reported| reported.ready)
     }
 
     /// Whether a health message of it has come since then.
@@ -207,6 +210,7 @@ impl HealthReports {
         // One more of them may be one too many.
         let worse = unhealthy && dropped != Some(true);
         let interval = reported.interval;
+        reported.ready |= !unhealthy;
         let before = reported.last.replace(report.clone());
         let news = worse
             || before.is_none_or(|b| {
@@ -311,6 +315,9 @@ mod tests {
         reports.take(TOPIC, &message("plugin:guid", HealthStatus::Unhealthy));
         assert!(!reports.has_reported(&id("guid")));
         reports.take(TOPIC, &message("plugin:guid", HealthStatus::Degraded));
+        assert!(reports.has_reported(&id("guid")));
+        // It was ready, although it said something else before anybody looked.
+        reports.take(TOPIC, &message("plugin:guid", HealthStatus::Unhealthy));
         assert!(reports.has_reported(&id("guid")));
     }
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use envelope::topic::{coordinator, plugin};
-use envelope::{Operation, PluginId};
+use envelope::{Coordinator, Operation, PluginId};
 use serde_json::{Value, json};
 use testkit::{Version, eventually};
 use tests::stack::VERSION;
@@ -99,12 +99,18 @@ async fn a_plugin_coordinator_without_its_data_takes_over_what_runs(world: Share
     stop_and_empty(&world, "plugin-coordinator", "plugin-data").await;
     start(&world, "plugin-coordinator").await;
     eventually(PATIENCE, || async {
-        let said = world.stack.health_of("plugin-coordinator").await;
+        let told = retained(&world.stack, &[coordinator::health(Coordinator::Plugin)]).await;
+        let said = told.first().map(|m| payload(m)["payload"].to_string()).unwrap_or_default();
         if said.contains("adopt-stopped") && said.contains("install") { Ok(()) } else { Err(said) }
     })
     .await;
     for (id, before) in [&hello, &large].into_iter().zip(before) {
-        let told = inspect(&mut operator, id).await;
+        // It is running for the new registry when it has been heard.
+        let end = tokio::time::Instant::now() + PATIENCE;
+        let mut told = inspect(&mut operator, id).await;
+        while told["state"]["phase"] == "starting" && tokio::time::Instant::now() < end {
+            told = inspect(&mut operator, id).await;
+        }
         assert_eq!(told["state"]["phase"], "running", "{:#}", told["state"]);
         let after = (sameness(&world.running(id).await), identity(&told), spec(&world, id).await);
         assert_eq!(after, before, "{id}");
