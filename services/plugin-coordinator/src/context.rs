@@ -3,16 +3,18 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use envelope::PluginId;
 use envelope::payload::spec::AclStatus;
+use envelope::{Answer, PluginId};
 
 use crate::conduct::Conduct;
 use crate::engine::Engine;
 use crate::health::HealthReports;
 use crate::housekeeping::Images;
+use crate::operation::Running;
 use crate::peers::Peers;
 use crate::policy::Policy;
-use crate::registrations::Registrations;
+use crate::record::Record;
+use crate::registrations::{Registrations, TableError};
 use crate::registry::Registry;
 use crate::report::Reporter;
 use crate::settings::Settings;
@@ -31,6 +33,23 @@ pub(crate) struct Context {
     pub(crate) acls: Acls,
     pub(crate) conduct: Conduct,
     pub(crate) images: Images,
+}
+
+impl Context {
+    /// Ends an operation with its answer, together with what became of the plugin, and tells of it.
+    ///
+    /// # Errors
+    /// The registry failed: then it has not ended.
+    pub(crate) async fn end(
+        &self,
+        record: Option<&Record>,
+        operation: &Running,
+        answer: &Answer,
+    ) -> Result<(), TableError> {
+        self.registrations.finish(record, operation, answer).await?;
+        self.reporter.outcome(operation, answer);
+        Ok(())
+    }
 }
 
 /// What the message coordinator has acknowledged, as it is retained.

@@ -35,8 +35,7 @@ async fn try_halt(ctx: &Context, id: &PluginId, why: &str) -> Result<bool, Table
         None => ctx.registrations.advance(Some(&mut record), None).await?,
         Some(operation) => {
             let answer = operation.cancelled(&format!("because the framework stops the plugin: {why}"));
-            ctx.registrations.finish(Some(&record), operation, &answer).await?;
-            ctx.reporter.outcome(operation, &answer);
+            ctx.end(Some(&record), operation, &answer).await?;
         }
     }
     let message = format!("{id} was stopped: {why}. It stays stopped until somebody asks for a start.");

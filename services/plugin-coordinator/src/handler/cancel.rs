@@ -42,8 +42,7 @@ pub(super) async fn handle(
             };
             record.desired = Desired::Stopped;
             let answer = operation.cancelled(&format!("by a cancel request of {}", permit.principal()));
-            ctx.registrations.finish(Some(&record), operation, &answer).await?;
-            ctx.reporter.outcome(operation, &answer);
+            ctx.end(Some(&record), operation, &answer).await?;
             supervisor.wake(&id);
         }
         Work::Stop

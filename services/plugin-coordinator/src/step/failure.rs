@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chassis::CallError;
+use envelope::payload::lifecycle::ExitRecord;
 use envelope::payload::state::Phase;
 use envelope::{Answer, ErrorBody, ErrorCode, Timestamp};
 use serde_json::json;
@@ -132,9 +133,18 @@ pub(super) async fn goes_on(ctx: &Context, subject: Subject, body: ErrorBody) ->
     let note = "It goes on in the background, and will be done as soon as it can be.";
     let body = ErrorBody { message: format!("{} {note}", body.message), ..body };
     let answer = Answer::Failure(body);
-    ctx.registrations.finish(None, operation, &answer).await?;
-    ctx.reporter.outcome(operation, &answer);
+    ctx.end(None, operation, &answer).await?;
     Ok(())
+}
+
+/// The failure with how the container ended, where it says nothing else yet.
+pub(super) fn with_exit(body: ErrorBody, seen: Option<&ExitRecord>) -> ErrorBody {
+    match seen {
+        Some(exit) if body.details.is_null() => {
+            body.with_details(json!({"exit_code": exit.code, "log_tail": exit.log_tail}))
+        }
+        _ => body,
+    }
 }
 
 /// A start that somebody asked for is given up: its container is removed. One that the coordinator does by
@@ -145,11 +155,7 @@ pub(super) async fn fail_start(ctx: &Context, subject: Subject, body: ErrorBody)
     let give_up = subject.operation.as_ref().is_some_and(|o| o.work == Work::Start);
     let manifest = record.manifest();
     let seen = stop::collect(ctx, &mut record, &manifest, give_up).await?;
-    let details = match (&seen, body.details.is_null()) {
-        (Some(exit), true) => json!({"exit_code": exit.code, "log_tail": exit.log_tail}),
-        _ => body.details.clone(),
-    };
-    let body = body.with_details(details);
+    let body = with_exit(body, seen.as_ref());
     record.failures = record.failures.saturating_add(1);
     record.restart = None;
     if give_up {
@@ -170,8 +176,7 @@ pub(super) async fn fail_start(ctx: &Context, subject: Subject, body: ErrorBody)
     match &subject.operation {
         Some(operation) => {
             let answer = Answer::Failure(body);
-            ctx.registrations.finish(Some(&record), operation, &answer).await?;
-            ctx.reporter.outcome(operation, &answer);
+            ctx.end(Some(&record), operation, &answer).await?;
         }
         None => ctx.registrations.advance(Some(&mut record), None).await?,
     }

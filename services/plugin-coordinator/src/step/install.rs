@@ -104,8 +104,7 @@ async fn unchanged_or_other(
         )));
     }
     let answer = answer(record, false);
-    ctx.registrations.finish(None, operation, &answer).await?;
-    ctx.reporter.outcome(operation, &answer);
+    ctx.end(None, operation, &answer).await?;
     Ok(())
 }
 
@@ -335,18 +334,17 @@ fn answer(record: &Record, changed: bool) -> Answer {
     Answer::Success(serde_json::to_value(installed).expect("answers have string keys"))
 }
 
-/// Undoes an installation that failed: an image that was pulled for it is removed again.
+/// Ends an installation, or an update that has touched nothing yet, that failed: an image that was pulled for it is removed again.
 pub(super) async fn abort(ctx: &Context, subject: Subject, body: ErrorBody) -> Result<(), StepError> {
     let operation = subject.operation.ok_or_else(missing_subject)?;
     discard_image(ctx, &operation).await?;
     let answer = Answer::Failure(body);
-    ctx.registrations.finish(None, &operation, &answer).await?;
-    ctx.reporter.outcome(&operation, &answer);
+    ctx.end(None, &operation, &answer).await?;
     Ok(())
 }
 
 /// Removes the image that was pulled for an operation, unless it was there before or a plugin is of it.
-pub(super) async fn discard_image(ctx: &Context, operation: &Running) -> Result<(), StepError> {
+async fn discard_image(ctx: &Context, operation: &Running) -> Result<(), StepError> {
     let pulled = operation.work.staging().and_then(|staging| staging.resolved.as_ref());
     let Some(image) = pulled.filter(|image| !image.present_before) else { return Ok(()) };
     let others = ctx.registrations.plugins().await?;

@@ -102,7 +102,6 @@ pub(super) async fn abandon(ctx: &Context, subject: Subject) -> Result<(), StepE
         ErrorCode::UnknownPlugin,
         format!("No plugin {} is installed. See list for those that are.", operation.plugin_id),
     ));
-    ctx.registrations.finish(None, &operation, &answer).await?;
-    ctx.reporter.outcome(&operation, &answer);
+    ctx.end(None, &operation, &answer).await?;
     Ok(())
 }

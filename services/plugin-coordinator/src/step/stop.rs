@@ -140,8 +140,7 @@ pub(super) async fn mark_stopped(ctx: &Context, subject: Subject) -> Result<(), 
     };
     super::update::settle(ctx, &mut record, &operation).await?;
     let answer = super::answer(ctx, &record, &operation);
-    ctx.registrations.finish(Some(&record), &operation, &answer).await?;
-    ctx.reporter.outcome(&operation, &answer);
+    ctx.end(Some(&record), &operation, &answer).await?;
     Ok(())
 }
 

@@ -33,10 +33,8 @@ pub(super) fn is_unchanged(record: &Record, request: &InstallRequest, digest: &s
 
 /// Ends an update that changes nothing.
 pub(super) async fn unchanged(ctx: &Context, operation: &Running, record: &Record) -> Result<(), StepError> {
-    let now = record.release.named();
-    let answer = updated(record, &record.manifest(), &Swap::of(&record.release), now.digest.clone(), false);
-    ctx.registrations.finish(None, operation, &answer).await?;
-    ctx.reporter.outcome(operation, &answer);
+    let answer = updated(record, &record.manifest(), &Swap::of(&record.release), false);
+    ctx.end(None, operation, &answer).await?;
     Ok(())
 }
 
@@ -163,16 +161,11 @@ pub(super) async fn fail(ctx: &Context, subject: Subject, body: ErrorBody) -> Re
 async fn abort(ctx: &Context, subject: Subject, body: ErrorBody) -> Result<(), StepError> {
     let operation = subject.operation.ok_or_else(missing_subject)?;
     let mut record = subject.record.ok_or_else(missing_subject)?;
-    let staged = record.next.is_some();
-    if staged {
+    if record.next.is_some() {
         record.unstage();
         claim(ctx, &mut record, Some(&operation)).await?;
     }
-    install::discard_image(ctx, &operation).await?;
-    let answer = Answer::Failure(body);
-    ctx.registrations.finish(None, &operation, &answer).await?;
-    ctx.reporter.outcome(&operation, &answer);
-    Ok(())
+    install::abort(ctx, Subject { record: Some(record), operation: Some(operation) }, body).await
 }
 
 /// What came did not get ready: what was takes its place again, in a generation of its own.
@@ -181,10 +174,6 @@ async fn go_back(ctx: &Context, subject: Subject, body: ErrorBody) -> Result<(),
     let mut record = subject.record.ok_or_else(missing_subject)?;
     let tried = record.manifest();
     let seen = stop::collect(ctx, &mut record, &tried, true).await?;
-    let details = match (&seen, body.details.is_null()) {
-        (Some(exit), true) => json!({"exit_code": exit.code, "log_tail": exit.log_tail}),
-        _ => body.details.clone(),
-    };
     record.drop_start();
     let Some(was) = record.previous.take() else { return Err(missing_subject()) };
     record.release = *was;
@@ -196,11 +185,11 @@ async fn go_back(ctx: &Context, subject: Subject, body: ErrorBody) -> Result<(),
     record.enter(Phase::Starting, Some(message.clone()), &operation.cause(), &operation.correlation_id);
     if let Some(swap) = operation.work.swap_mut() {
         record.previous = swap.kept.take();
-        swap.failed = Some(ErrorBody { message: message.clone(), ..body.with_details(details) });
+        let failed = super::failure::with_exit(body, seen.as_ref());
+        swap.failed = Some(ErrorBody { message: message.clone(), ..failed });
     }
     let lasts = policy::stop_bound(&tried) + manifest.start_timeout() + AROUND;
     operation.deadline = crate::clock::now().after(lasts);
-    operation.cancelled_by = None;
     claim(ctx, &mut record, Some(&operation)).await?;
     let notice = format!("{message} It goes back to {}.", manifest.version);
     ctx.reporter.notice(EventKind::Drift, &record.id, notice, &operation.cause());
@@ -210,7 +199,7 @@ async fn go_back(ctx: &Context, subject: Subject, body: ErrorBody) -> Result<(),
 /// What an update or a rollback that has come to its end is answered with.
 pub(super) fn answer(record: &Record, manifest: &Manifest, swap: &Swap) -> Answer {
     match &swap.failed {
-        None => updated(record, manifest, swap, record.release.digest.clone(), true),
+        None => updated(record, manifest, swap, true),
         Some(failed) => {
             let message = format!("{} It runs {} again.", failed.message, manifest.version);
             Answer::Failure(
@@ -221,13 +210,13 @@ pub(super) fn answer(record: &Record, manifest: &Manifest, swap: &Swap) -> Answe
     }
 }
 
-fn updated(record: &Record, manifest: &Manifest, swap: &Swap, digest: String, changed: bool) -> Answer {
+fn updated(record: &Record, manifest: &Manifest, swap: &Swap, changed: bool) -> Answer {
     let away = swap.away_since.map(|since| crate::clock::now().since(since));
     let updated = Updated {
         plugin_id: record.id.clone(),
         version: manifest.version.to_string(),
         previous_version: swap.from.version.clone(),
-        digest,
+        digest: record.release.digest.clone(),
         previous_digest: swap.from.digest.clone(),
         changed,
         downtime_ms: away.map(|away| u64::try_from(away.as_millis()).unwrap_or(u64::MAX)),
