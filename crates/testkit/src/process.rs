@@ -1,15 +1,20 @@
 //! A program that runs beside the test and ends with it.
 
 use std::fs::{self, File};
+use std::hash::{BuildHasher as _, RandomState};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 /// How long a program may take to accept connections, or to end when it is asked to.
 const PATIENCE: Duration = Duration::from_secs(10);
 const INTERVAL: Duration = Duration::from_millis(5);
+/// The first of the ports that tests listen on, and how many they are.
+const PORTS: (u16, u16) = (20_000, 12_000);
 /// Lines of the log that a failing test prints.
 const TAIL: usize = 60;
 
@@ -109,14 +114,24 @@ impl Drop for Process {
     }
 }
 
-/// A port of the loopback that nothing listens on now. Another program may take it before we do:
-/// who starts something there must be ready to try another one.
+/// A port of the loopback that nothing listens on now, and that this process was not given before. Another
+/// program may take it before we do: who starts something there must be ready to try another one.
+///
+/// It lies below the ports that the kernel gives to outgoing connections (`ip_local_port_range`): whoever tries to
+/// reach one of those before anybody listens can be connected to itself, and takes that for an answer.
 ///
 /// # Panics
 ///
 /// When there is none.
 #[must_use]
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port on loopback");
-    listener.local_addr().expect("a bound socket has an address").port()
+    static TAKEN: LazyLock<AtomicU16> = LazyLock::new(|| {
+        // Test programs that run at the same time begin at different ports.
+        let random = RandomState::new().hash_one(std::process::id());
+        AtomicU16::new(u16::try_from(random % u64::from(PORTS.1)).unwrap_or_default())
+    });
+    (0..PORTS.1)
+        .map(|_| PORTS.0 + TAKEN.fetch_add(1, Ordering::Relaxed) % PORTS.1)
+        .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
+        .expect("a free port on loopback")
 }

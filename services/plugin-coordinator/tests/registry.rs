@@ -122,7 +122,7 @@ async fn a_private_registry_wants_the_right_login() {
 
 #[tokio::test]
 async fn a_registry_that_is_not_there_is_unreachable() {
-    let port = hostile::free_port();
+    let port = testkit::free_port();
     let error = refused(&OciRegistry::new(settings()), &format!("127.0.0.1:{port}/a:1")).await;
     assert!(matches!(error, RegistryError::Unreachable { .. }), "{error:?}");
     assert!(error.is_retryable() && error.source().is_some());

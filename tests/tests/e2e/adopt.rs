@@ -109,6 +109,7 @@ async fn a_plugin_coordinator_without_its_data_takes_over_what_runs(world: Share
         let end = tokio::time::Instant::now() + PATIENCE;
         let mut told = inspect(&mut operator, id).await;
         while told["state"]["phase"] == "starting" && tokio::time::Instant::now() < end {
+            tokio::time::sleep(Duration::from_secs(1)).await;
             told = inspect(&mut operator, id).await;
         }
         assert_eq!(told["state"]["phase"], "running", "{:#}", told["state"]);

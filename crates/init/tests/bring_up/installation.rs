@@ -1,14 +1,14 @@
 //! An installation in a temporary folder, with the program under test.
 
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output};
 use std::time::Duration;
 
 use bus::{Bus, Config, Link, Password, Tls};
 use tempfile::TempDir;
-use testkit::{Client, Refusal, eventually};
+use testkit::{Client, Refusal, eventually, free_port};
 
 /// How long a broker may take to accept connections.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -217,9 +217,4 @@ impl Drop for Broker {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("an address").port()
 }

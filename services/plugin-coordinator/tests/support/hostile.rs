@@ -1,7 +1,7 @@
 //! A server that answers what no registry should.
 #![allow(dead_code, reason = "each test uses a part of it")]
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -106,12 +106,6 @@ async fn serve(
             Ok(())
         }
     }
-}
-
-/// A port that was free a moment ago.
-pub fn free_port() -> u16 {
-    let listener = StdListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-    listener.local_addr().expect("an address").port()
 }
 
 pub fn sha256(bytes: &[u8]) -> String {

@@ -8,6 +8,7 @@ use plugin_coordinator::engine::{
 };
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
+use testkit::free_port;
 
 contract! {
     a_network_is_made_once_and_never_with_other_rights
@@ -123,12 +124,6 @@ async fn a_missing_network_is_told_and_leaves_nothing_behind(subject: &dyn Subje
     assert!(matches!(error, StartError::MissingNetwork { .. }), "{error:?}");
     assert!(!error.is_retryable());
     assert_eq!(subject.engine().remove(&id).await.expect("an answer"), Removal::Removed);
-}
-
-/// A port that was free a moment ago.
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-    listener.local_addr().expect("an address").port()
 }
 
 fn published(host_port: u16, container_port: u16) -> PortBinding {
