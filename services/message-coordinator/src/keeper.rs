@@ -13,6 +13,7 @@ mod know;
 mod provision;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use acl::compile::PluginRoles;
@@ -98,6 +99,8 @@ pub(crate) struct Keeper {
     logins: LoginStore,
     accounts: AccountStore,
     owed: Notify,
+    /// Whether the last pass over everything found what it could not settle.
+    puzzled: AtomicBool,
     seal: Seal,
     report: Report,
     health: HealthBoard,
@@ -154,6 +157,7 @@ impl Keeper {
             logins,
             accounts,
             owed: Notify::new(),
+            puzzled: AtomicBool::new(false),
             seal,
             report: Report::new(parts.publisher.clone()),
             health: parts.health.clone(),
@@ -340,8 +344,13 @@ impl Keeper {
             |p: &&Planned| !failures.iter().any(|f| (&f.plugin, &f.account) == (&p.plugin, &p.account));
         self.report.drift(plan.steps.iter().filter(done), cause);
         if !matches!(scope, Scope::Everything) {
+            if self.puzzled.load(Ordering::Relaxed) {
+                // What was found may be settled by this, and only a look at everything tells.
+                self.owed.notify_one();
+            }
             return;
         }
+        self.puzzled.store(!plan.findings.is_empty(), Ordering::Relaxed);
         let condition = match plan.findings.as_slice() {
             [] => Condition::Good,
             findings => {

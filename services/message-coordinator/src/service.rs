@@ -224,7 +224,7 @@ impl MessageCoordinator {
 
 const CONNECTED: &str = "compared on a connection to the broker";
 const INTERVAL: &str = "compared at the interval";
-const OWED: &str = "compared because a change is owed";
+const OWED: &str = "compared because a change is owed, or something found before may be settled now";
 const AGAIN: &str = "compared after a failure";
 const LEAKED: &str = "compared because a canary could do what no plugin may";
 

@@ -51,6 +51,8 @@ struct State {
     reports: Reports,
     hearing: Hearing,
     pulse: Pulse,
+    /// Starts whose process was seen running since nobody looked for the last time.
+    watched: HashMap<PluginId, StartId>,
     /// Starts whose tokens an operator took away.
     revoked: HashMap<PluginId, StartId>,
     /// Plugins that are to be stopped, and why.
@@ -74,6 +76,7 @@ impl Conduct {
             reports: Reports::default(),
             hearing: Hearing::new(Duration::from_secs(settings.deaf_grace_seconds.into())),
             pulse: Pulse::new(Duration::from_secs(settings.watchdog_pace_seconds.into())),
+            watched: HashMap::new(),
             revoked: HashMap::new(),
             condemned: BTreeMap::new(),
         };
@@ -152,6 +155,9 @@ impl Conduct {
             process_runs && start.progress == StartProgress::Ready && record.standing.phase == Phase::Running
         });
         let mut state = self.state();
+        if let (true, Some(start)) = (process_runs, &record.start) {
+            state.watched.insert(record.id.clone(), start.id);
+        }
         let Some(start) = ready else {
             state.hearing.ends(&record.id);
             state.pulse.ends(&record.id);
@@ -163,6 +169,23 @@ impl Conduct {
             self.inner.wake.notify_one();
         }
         state.pulse.runs(&record.id, life)
+    }
+
+    /// The process of a start was started just now.
+    pub(crate) fn starts(&self, id: &PluginId, start: StartId) {
+        self.state().watched.insert(id.clone(), start);
+    }
+
+    /// The engine's events were interrupted: what ends until the next look ends unseen, and perhaps with the engine.
+    pub(crate) fn looks_away(&self) {
+        self.state().watched.clear();
+    }
+
+    /// Whether an end of this start's process is its own: false when nobody has looked since the engine, or this
+    /// coordinator, was away.
+    pub(crate) fn is_watched(&self, record: &Record) -> bool {
+        let start = record.start.as_ref().map(|start| start.id);
+        start.is_some() && self.state().watched.get(&record.id).copied() == start
     }
 
     /// How a plugin feels that [`Self::sees`] was told of.
@@ -203,6 +226,7 @@ impl Conduct {
         state.reports.forget(id);
         state.hearing.ends(id);
         state.pulse.ends(id);
+        state.watched.remove(id);
         state.revoked.remove(id);
         state.condemned.remove(id);
     }

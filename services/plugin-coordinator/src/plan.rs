@@ -29,6 +29,9 @@ pub struct View<'a> {
     pub well_for: Option<Duration>,
     /// Whether it has reported health since its process was started.
     pub reported: bool,
+    /// Whether the end of its process, if it has ended, is its own doing: false when the engine or this coordinator
+    /// was away since it was last seen running.
+    pub watched: bool,
     /// Whether its token was asked for lately.
     pub confirmed: bool,
     /// Whether what its published ports need beside its container is there.
@@ -116,6 +119,8 @@ pub enum Step {
     Forward,
     /// Put right what somebody changed of its container.
     Mend(Drift),
+    /// Its process ended while the engine or this coordinator was away: start it again.
+    Resume,
     /// Its process ended before it reported health.
     EndedEarly,
     /// It did not report health in time.
@@ -174,6 +179,7 @@ impl Step {
             Self::Confirm => "confirm",
             Self::Forward => "forward",
             Self::Mend(_) => "mend",
+            Self::Resume => "resume",
             Self::EndedEarly => "ended_early",
             Self::NotReady => "not_ready",
             Self::Ended => "ended",
@@ -342,6 +348,7 @@ fn plan_running(view: &View<'_>, record: &Record) -> Step {
     match (start.progress, process) {
         (StartProgress::Begun | StartProgress::Prepared, _) => wait_or(view, record, Step::StartProcess),
         (StartProgress::Started, Process::Running) => plan_ready(view, start),
+        (StartProgress::Started | StartProgress::Ready, Process::Exited) if !view.watched => Step::Resume,
         (StartProgress::Started, _) => Step::EndedEarly,
         (StartProgress::Ready, Process::Running) if view.operation.is_some() => Step::MarkReady,
         (StartProgress::Ready, Process::Running) if !record.owed.is_empty() => Step::PayOwed,

@@ -71,6 +71,7 @@ pub(crate) async fn take(ctx: &Context, step: Step, subject: Subject) -> Result<
         Step::Confirm => start::confirm(ctx, &subject).await,
         Step::Forward => forward::mend(ctx, &subject).await,
         Step::Mend(drift) => drift::mend(ctx, &subject, drift).await,
+        Step::Resume => stop::resume(ctx, subject).await,
         Step::EndedEarly => start::ended_early(ctx, &subject).await,
         Step::NotReady => start::not_ready(ctx, &subject).await,
         Step::Ended => stop::ended(ctx, subject).await,

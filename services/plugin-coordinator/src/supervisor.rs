@@ -192,6 +192,7 @@ impl Supervisor {
             match ctx.engine.events(ctx.policy.installation()).await {
                 Ok(mut events) => {
                     health.set("container engine", Condition::Good);
+                    ctx.conduct.looks_away();
                     // What happened while nobody listened is seen by looking.
                     self.inner.look.notify_one();
                     self.wake_all();
@@ -215,6 +216,7 @@ impl Supervisor {
                             }
                         }
                     }
+                    ctx.conduct.looks_away();
                 }
                 Err(error) => {
                     let why = telemetry::chain(&error);

@@ -180,6 +180,7 @@ impl Worker {
             drift,
             well_for: ctx.conduct.well_for(&self.id),
             reported: ctx.health.has_reported(&self.id),
+            watched: record.as_ref().is_some_and(|record| ctx.conduct.is_watched(record)),
             forwarded,
             confirmed: self.confirmed.is_some_and(|at| at.elapsed() < CONFIRM),
             start_timeout: manifest.as_ref().map(manifest::Manifest::start_timeout).unwrap_or_default(),

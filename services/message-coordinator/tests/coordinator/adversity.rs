@@ -5,7 +5,7 @@ use envelope::payload::spec::AclOutcome;
 use envelope::{ErrorCode, StartId};
 use testkit::Version;
 
-use crate::site::{Site, event, id, next, spec};
+use crate::site::{Site, event, health_that_says, id, next, spec};
 
 #[tokio::test]
 async fn a_broker_that_lost_its_file_gets_everything_back_and_plugins_keep_their_passwords() {
@@ -118,4 +118,25 @@ async fn a_new_database_adopts_running_plugins() {
     assert!(client.is_connected(), "it is running, and stays");
     plugins.deprovision(&focuser, start).await.expect("it ends");
     client.ended().await.expect("its login is gone");
+}
+
+#[tokio::test]
+async fn what_was_found_is_taken_back_when_a_later_spec_settles_it() {
+    let mut site = Site::comparing_once().await;
+    site.start_coordinator();
+    let mut plugins = site.plugins().await;
+    let focuser = spec("focuser");
+    plugins.install(&focuser).await;
+    plugins.provision(&focuser, StartId::new()).await.expect("a login");
+    site.stop_coordinator().await;
+    for file in ["message.db", "message.db-wal", "message.db-shm"] {
+        let _ = std::fs::remove_file(site.folder().join(file));
+    }
+    // Its spec comes after the broker was looked at.
+    plugins.clear(&focuser.plugin_id).await;
+    site.start_coordinator();
+    let stranger = "of which no spec is known";
+    health_that_says(&site, "a login of nobody", |text| text.contains(stranger)).await;
+    plugins.publish(&focuser).await;
+    health_that_says(&site, "nothing found", |text| !text.contains(stranger)).await;
 }

@@ -14,6 +14,7 @@ struct Case {
     container: Observed,
     acl: Option<AclOutcome>,
     reported: bool,
+    watched: bool,
     forwarded: bool,
     drift: Option<Drift>,
     well_for: Option<Duration>,
@@ -93,6 +94,7 @@ fn case(desired: Desired, phase: Phase, start: Option<StartProgress>) -> Case {
         container: Observed::Missing,
         acl: Some(AclOutcome::Applied { role: "r".into() }),
         reported: false,
+        watched: true,
         forwarded: true,
         drift: None,
         well_for: Some(Duration::ZERO),
@@ -135,6 +137,7 @@ impl Case {
             container: self.container.clone(),
             acl: acl.as_ref(),
             reported: self.reported,
+            watched: self.watched,
             drift: self.drift,
             well_for: self.well_for,
             confirmed: true,
@@ -201,6 +204,7 @@ fn an_acknowledgement_of_another_generation_is_none() {
         drift: None,
         well_for: None,
         reported: false,
+        watched: true,
         confirmed: true,
         forwarded: true,
         start_timeout: Duration::from_secs(60),
@@ -249,6 +253,21 @@ fn a_restart_keeps_the_container() {
         .working(restart(true))
         .is(Step::StartProcess);
     case(RUN, Phase::Stopped, None).working(restart(false)).is(Step::Begin);
+}
+
+#[test]
+fn what_ended_while_nobody_looked_is_started_again() {
+    use StartProgress::{Prepared, Ready, Started};
+    let unseen = |phase, progress| Case {
+        watched: false,
+        ..case(RUN, phase, Some(progress)).container(Process::Exited)
+    };
+    unseen(Phase::Starting, Started).is(Step::Resume);
+    unseen(Phase::Starting, Started).working(Work::Start).is(Step::Resume);
+    unseen(Phase::Running, Ready).is(Step::Resume);
+    unseen(Phase::Starting, Prepared).is(Step::StartProcess);
+    let running = unseen(Phase::Running, Ready).container(Process::Running);
+    running.is(Step::Settled(None));
 }
 
 #[test]
@@ -359,6 +378,7 @@ fn an_installation_goes_from_the_registry_to_the_register() {
             container: Observed::Missing,
             acl: None,
             reported: false,
+            watched: true,
             forwarded: true,
         };
         nothing.step_at(1001)
@@ -388,6 +408,7 @@ fn without_a_plugin_nothing_is_left_to_do() {
         container: Observed::Missing,
         acl: None,
         reported: false,
+        watched: true,
         forwarded: true,
     };
     nothing(None).is(Step::Retire);

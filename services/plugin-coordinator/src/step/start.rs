@@ -146,6 +146,7 @@ pub(super) async fn start_process(ctx: &Context, subject: Subject) -> Result<(),
     }
     ctx.engine.start(&name).await?;
     if let Some(start) = &mut record.start {
+        ctx.conduct.starts(&record.id, start.id);
         start.progress = StartProgress::Started;
         start.started_at = Some(crate::clock::now());
     }
@@ -187,10 +188,7 @@ pub(super) async fn ended_early(ctx: &Context, subject: &Subject) -> Result<(), 
     let record = subject.record.as_ref().ok_or_else(missing_subject)?;
     let name = ctx.policy.container_name(&record.id);
     let exit = ctx.engine.inspect(&name).await?.and_then(|container| container.state.exit());
-    let how = exit.map_or("ended".to_owned(), |exit| match exit {
-        exit if exit.oom_killed => "was ended because it used more memory than it may".to_owned(),
-        exit => format!("exited with code {}", exit.code),
-    });
+    let how = super::stop::how(exit.map(|exit| (exit.code, exit.oom_killed)));
     let when = match ctx.health.has_reported(&record.id) {
         true => "right after it had reported health for the first time",
         false => "before it reported health",

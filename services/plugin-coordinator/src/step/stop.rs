@@ -192,20 +192,46 @@ pub(super) async fn ended(ctx: &Context, subject: Subject) -> Result<(), StepErr
     let mut record = subject.record.clone().ok_or_else(missing_subject)?;
     let manifest = record.manifest();
     let seen = collect(ctx, &mut record, &manifest, false).await?;
-    let how = match seen {
-        Some(exit) if exit.oom_killed => "was ended because it used more memory than it may".to_owned(),
-        Some(exit) if (129..=192).contains(&exit.code) => {
-            format!("exited with code {} (signal {})", exit.code, exit.code - 128)
-        }
-        Some(exit) => format!("exited with code {}", exit.code),
-        None => "ended".to_owned(),
-    };
+    let how = how(seen.map(|exit| (exit.code, exit.oom_killed)));
     let body = envelope::ErrorBody::new(
         envelope::ErrorCode::StartFailed,
         format!("{} {how} although nobody had asked for it. It is started again after a pause.", record.id),
     );
     ctx.reporter.notice(EventKind::Drift, &record.id, body.message.clone(), "the container ended");
     super::fail(ctx, Subject { record: Some(record), operation: subject.operation }, body).await
+}
+
+/// Its process ended unseen, as all do when the engine or the machine restarts: it is started again at once, with the
+/// same login, and nothing is held against it.
+pub(super) async fn resume(ctx: &Context, subject: Subject) -> Result<(), StepError> {
+    let (cause, correlation_id) = subject.cause("it ended while the engine or this coordinator was away");
+    let mut record = subject.record.ok_or_else(missing_subject)?;
+    let manifest = record.manifest();
+    let seen = collect(ctx, &mut record, &manifest, false).await?;
+    let how = how(seen.map(|exit| (exit.code, exit.oom_killed)));
+    if let Some(start) = &mut record.start {
+        start.progress = StartProgress::Prepared;
+        start.started_at = None;
+    }
+    record.retry_at = None;
+    record.enter(Phase::Starting, None, &cause, &correlation_id);
+    ctx.registrations.advance(Some(&mut record), None).await?;
+    let message = format!(
+        "{} {how} while the container engine or this coordinator was away. It is started again at once.",
+        record.id
+    );
+    ctx.reporter.notice(EventKind::Drift, &record.id, message, "the container ended");
+    Ok(())
+}
+
+/// How a process ended, by its exit code and whether it was for want of memory; goes on after the plugin's name.
+pub(super) fn how(exit: Option<(i64, bool)>) -> String {
+    match exit {
+        Some((_, true)) => "was ended because it used more memory than it may".to_owned(),
+        Some((code @ 129..=192, false)) => format!("exited with code {code} (signal {})", code - 128),
+        Some((code, false)) => format!("exited with code {code}"),
+        None => "ended".to_owned(),
+    }
 }
 
 /// Its container is gone although it should run: a new one is made.

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use chassis::HealthBoard;
+use envelope::InstanceId;
+
 use super::*;
 use crate::clock::simulated::Clock;
 use crate::registrations::fake::FakeRegistrations;
@@ -137,6 +140,13 @@ impl Crowd {
         self.ctx.health.take(&topic::plugin::health(id), &message);
     }
 
+    /// Looks after all plugins, as the coordinator does.
+    fn look_after(&self) {
+        let supervisor = self.supervisor.clone();
+        let health = HealthBoard::new(Coordinator::Plugin, InstanceId::parse("tests").expect("an id"));
+        tokio::spawn(async move { supervisor.look_after_all(&health).await });
+    }
+
     async fn in_phase(&self, phase: Phase) -> usize {
         let all = self.ctx.registrations.plugins().await.expect("reads");
         all.iter().filter(|record| record.standing.phase == phase).count()
@@ -215,4 +225,61 @@ async fn five_of_fifty_that_fail_delay_no_other_and_are_tried_again() {
         assert!(reason.contains("exited with code 3"), "{reason}");
     }
     assert_eq!(crowd.in_phase(Phase::Running).await, COUNT - 5);
+}
+
+/// A machine's restart, an upgrade of the engine, or a crash of it without live restore.
+#[tokio::test(start_paused = true)]
+async fn what_an_engine_took_with_it_runs_again_once_it_is_back_and_nothing_is_held_against_it() {
+    let crowd = Crowd::of(0).await;
+    crowd.look_after();
+    let half = COUNT / 2;
+    let running = async |crowd: &Crowd| crowd.in_phase(Phase::Running).await == COUNT;
+    crowd.until(Duration::from_secs(30), running).await;
+    let starts = async |crowd: &Crowd| {
+        let all = crowd.ctx.registrations.plugins().await.expect("reads");
+        all.into_iter().map(|r| (r.id, r.generation, r.start.map(|s| s.id), r.failures)).collect::<Vec<_>>()
+    };
+    let before = starts(&crowd).await;
+    // Three times in a row: a plugin that ended by itself as often would have to wait for longer each time.
+    for _ in 0..3 {
+        crowd.engine.go_down();
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        crowd.engine.come_back(false);
+        assert_eq!(crowd.engine.all().iter().filter(|c| c.state.is_running()).count(), 0);
+        let again = async |crowd: &Crowd| {
+            let up = crowd.engine.all().iter().filter(|c| c.state.is_running()).count() == COUNT;
+            up && running(crowd).await
+        };
+        let took = crowd.until(Duration::from_secs(60), again).await;
+        assert!(took < Duration::from_secs(20), "{took:?}");
+        assert_eq!(starts(&crowd).await, before, "the same containers, and no failure");
+    }
+
+    // In the middle of starts, which somebody waits for.
+    for id in crowd.ids.iter().take(half) {
+        let Some(mut record) = crowd.ctx.registrations.plugin(id).await.expect("reads") else { continue };
+        record.drop_start();
+        record.owed.clear();
+        record.standing.phase = Phase::Stopped;
+        crowd.ctx.registrations.advance(Some(&mut record), None).await.expect("records");
+    }
+    crowd.ask_for_starts().await;
+    crowd.ids.iter().for_each(|id| crowd.supervisor.wake(id));
+    let mut waits = 0;
+    while waits < half {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        waits = 0;
+        for n in 0..half {
+            waits += usize::from(crowd.step(n).await.as_deref() == Some("await_ready"));
+        }
+    }
+    crowd.engine.go_down();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    crowd.engine.come_back(false);
+    crowd.until(Duration::from_secs(30), running).await;
+    for id in &crowd.ids {
+        let answer = crowd.registrations.answer(id.as_str());
+        assert!(matches!(answer, Some(Answer::Success(_))), "{id}: {answer:?}");
+    }
+    assert!(starts(&crowd).await.iter().all(|(_, _, start, failures)| start.is_some() && *failures == 0));
 }

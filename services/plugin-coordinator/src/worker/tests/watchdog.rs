@@ -297,3 +297,26 @@ async fn without_the_watchdog_a_silent_plugin_is_left_alone_and_one_that_ends_is
     stage.settle().await;
     stage.starts_again().await;
 }
+
+#[tokio::test]
+async fn an_end_that_nobody_saw_is_made_good_once_and_the_next_is_the_plugins_own() {
+    let (mut stage, _clock) = Stage::watched().await;
+    let start = stage.record().await.and_then(|record| record.start).expect("runs");
+    stage.ctx.conduct.looks_away();
+    assert!(stage.engine.crash(&stage.name(), 143));
+    let mut worker = Worker::new(stage.ctx.clone(), stage.id.clone());
+    assert_eq!(worker.pass().await, Next::Again);
+    let resumed = stage.record().await.expect("installed");
+    assert_eq!((resumed.standing.phase, resumed.failures), (Phase::Starting, 0));
+    assert!(resumed.standing.cause.contains("was away"), "{}", resumed.standing.cause);
+    assert_eq!(resumed.last_exit.map(|exit| exit.code), Some(143), "its end is kept");
+    stage.reports = true;
+    stage.settle().await;
+    let again = stage.record().await.expect("installed");
+    assert_eq!((again.standing.phase, again.failures), (Phase::Running, 0));
+    assert_eq!(again.start.map(|again| again.id), Some(start.id), "with its login and token");
+    assert!(stage.engine.crash(&stage.name(), 143));
+    stage.settle().await;
+    let failed = stage.record().await.expect("installed");
+    assert_eq!((failed.standing.phase, failed.failures), (Phase::Failed, 1));
+}
