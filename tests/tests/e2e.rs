@@ -12,6 +12,7 @@ mod e2e {
     mod away;
     mod bus;
     mod config;
+    mod disk;
     mod drill;
     mod errors;
     mod go_sample;
@@ -59,6 +60,7 @@ mod e2e {
         cases.extend(outages::cases());
         cases.extend(adopt::cases());
         cases.extend(away::cases());
+        cases.extend(disk::cases());
         cases.extend(drill::cases());
         cases
     }

@@ -84,20 +84,34 @@ fn a_plugin_that_declares_nothing_can_do_nothing_on_the_topics_of_another() {
 }
 
 #[test]
-fn every_link_from_one_document_to_another_leads_somewhere() {
-    for path in [
+fn everything_that_a_document_points_to_is_there() {
+    let decisions = std::fs::read_dir(root().join("docs/decisions")).expect("the folder is there");
+    let decisions = decisions.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let others = [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
         "docs/operations.md",
         "docs/plugin-author.md",
+        "docs/reliability.md",
         "docs/security.md",
         "docs/configuration.md",
         "schemas/README.md",
-        "CONTRIBUTING.md",
-    ] {
-        let document = text(path).expect("the document is there");
-        let folder = root().join(path).parent().expect("a folder").to_owned();
+    ];
+    let others = others.into_iter().map(str::to_owned);
+    for path in others.chain(decisions.map(|name| format!("docs/decisions/{name}"))) {
+        let document = text(&path).expect("the document is there");
+        let folder = root().join(&path).parent().expect("a folder").to_owned();
         for link in document.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next()) {
             let elsewhere = link.is_empty() || link.contains("://");
             assert!(elsewhere || folder.join(link).exists(), "{path}: {link} leads nowhere");
+        }
+        for named in document.split('`').skip(1).step_by(2) {
+            let ours = ["crates/", "services/", "deploy/", "schemas/", "tests/", "docs/"];
+            let is_path =
+                ours.iter().any(|top| named.starts_with(top)) && !named.contains([' ', '*', '{', '<']);
+            assert!(!is_path || root().join(named).exists(), "{path}: there is no {named}");
         }
     }
 }

@@ -215,6 +215,13 @@ pub enum StartError {
         /// The engine's words.
         message: String,
     },
+    /// The engine has lost track of the container's process, as it can when it was killed: this container can never be
+    /// started again, another one can.
+    #[error("the engine cannot start this container any more: {message}")]
+    Stuck {
+        /// The engine's words.
+        message: String,
+    },
     /// Anything else.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -232,8 +239,13 @@ impl StartError {
     pub const fn is_retryable(&self) -> bool {
         match self {
             Self::PortTaken { .. } => true,
-            Self::BadCommand { .. } | Self::MissingNetwork { .. } => false,
+            Self::BadCommand { .. } | Self::MissingNetwork { .. } | Self::Stuck { .. } => false,
             Self::Engine(error) => error.is_retryable(),
         }
+    }
+
+    /// Whether it is the fault of this very container, so that another one of the same kind may be started.
+    pub const fn is_of_the_container(&self) -> bool {
+        matches!(self, Self::MissingNetwork { .. } | Self::Stuck { .. })
     }
 }

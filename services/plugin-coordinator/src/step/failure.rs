@@ -76,7 +76,9 @@ impl From<StartError> for StepError {
     fn from(error: StartError) -> Self {
         let code = match error {
             StartError::PortTaken { .. } => ErrorCode::PortTaken,
-            StartError::BadCommand { .. } | StartError::MissingNetwork { .. } => ErrorCode::StartFailed,
+            StartError::BadCommand { .. } | StartError::MissingNetwork { .. } | StartError::Stuck { .. } => {
+                ErrorCode::StartFailed
+            }
             StartError::Engine(error) => return error.into(),
         };
         // A taken port may be free later, but whoever asks for a start is told at once.

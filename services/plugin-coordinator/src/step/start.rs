@@ -10,6 +10,7 @@ use manifest::Manifest;
 
 use super::{StepError, Subject, forward, missing_subject};
 use crate::context::Context;
+use crate::engine::State;
 use crate::policy::{self, host};
 use crate::record::{Record, Start, StartProgress};
 
@@ -140,11 +141,17 @@ pub(super) async fn start_process(ctx: &Context, subject: Subject) -> Result<(),
     let name = ctx.policy.container_name(&record.id);
     forward::start(ctx, &record, &record.manifest()).await?;
     // Taken again after its answer was lost, the step must not forget what was heard since.
-    let runs = ctx.engine.inspect(&name).await?.is_some_and(|container| container.state.is_running());
-    if !runs {
+    let found = ctx.engine.inspect(&name).await?.map(|container| container.state);
+    if !found.as_ref().is_some_and(State::is_running) {
         ctx.health.starts(&record.id);
     }
-    ctx.engine.start(&name).await?;
+    match ctx.engine.start(&name).await {
+        // One that has run before is not what another one would be: that one may start.
+        Err(error) if error.is_of_the_container() && !matches!(found, Some(State::Created)) => {
+            return super::stop::replace(ctx, record, &error.to_string()).await;
+        }
+        started => started?,
+    }
     if let Some(start) = &mut record.start {
         ctx.conduct.starts(&record.id, start.id);
         start.progress = StartProgress::Started;

@@ -236,9 +236,22 @@ pub(super) fn how(exit: Option<(i64, bool)>) -> String {
 
 /// Its container is gone although it should run: a new one is made.
 pub(super) async fn lost(ctx: &Context, subject: Subject) -> Result<(), StepError> {
-    let mut record = subject.record.ok_or_else(missing_subject)?;
+    let record = subject.record.ok_or_else(missing_subject)?;
     let message = format!("The container of {} was removed by somebody else; a new one is made.", record.id);
     ctx.reporter.notice(EventKind::Drift, &record.id, message, "the container is gone");
+    anew(ctx, record).await
+}
+
+/// Its container can never be started again: a new one takes its place.
+pub(super) async fn replace(ctx: &Context, record: Record, why: &str) -> Result<(), StepError> {
+    let message = format!("The container of {} is replaced by a new one: {why}.", record.id);
+    ctx.reporter.notice(EventKind::Drift, &record.id, message, "the engine refused to start the container");
+    ctx.engine.remove(&ctx.policy.container_name(&record.id)).await?;
+    anew(ctx, record).await
+}
+
+/// There is no container any more. Login and token of the start are owed back, and another start follows.
+async fn anew(ctx: &Context, mut record: Record) -> Result<(), StepError> {
     super::forward::remove(ctx, &record.id).await?;
     record.drop_start();
     Ok(ctx.registrations.advance(Some(&mut record), None).await?)

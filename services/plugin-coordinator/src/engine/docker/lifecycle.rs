@@ -44,6 +44,9 @@ async fn why(connection: &Connection, container: &str, status: u16, message: Str
         let ports: Vec<u16> = bindings.iter().map(|binding| binding.host_port).collect();
         return StartError::PortTaken { port: taken_port(&message, &ports), message };
     }
+    if is_stuck(&message) {
+        return StartError::Stuck { message };
+    }
     match code {
         Some(code @ (126 | 127)) => StartError::BadCommand { code, message },
         _ => EngineError::Refused { doing: Verb::Start, on: container.to_owned(), status, message }.into(),
@@ -55,6 +58,12 @@ fn is_port_taken(message: &str) -> bool {
     ["port is already allocated", "address already in use", "failed to bind host port"]
         .iter()
         .any(|words| message.contains(words))
+}
+
+/// The words of containerd and its runtime for what an earlier engine has left of the same container.
+fn is_stuck(message: &str) -> bool {
+    let left = |kind: &str| message.contains(kind) && message.contains("already exists");
+    left("task ") || left("container with id") || message.contains("container with id exists")
 }
 
 /// The container's only port, or the one that the message names first: the host's comes before the

@@ -216,3 +216,40 @@ async fn a_forwarder_that_is_held_is_made_anew() {
     assert!(all.iter().all(|c| matches!(c.state, State::Running { .. })), "{all:?}");
     assert_eq!((all.len(), stage.its_container().await), (2, before));
 }
+
+#[tokio::test]
+async fn a_container_that_the_engine_cannot_start_any_more_is_replaced_and_the_start_succeeds() {
+    use crate::engine::StartError;
+    let refusals = [
+        StartError::Stuck { message: "task 0123: already exists".into() },
+        StartError::MissingNetwork { message: "network 4567 not found".into() },
+    ];
+    for refusal in refusals {
+        let stage = Stage::well().await;
+        let before = stage.record().await.expect("installed");
+        let made = stage.engine.count(Verb::Create);
+        stage.engine.fail_next(Verb::Start, refusal);
+        let restart = Work::Restart { stopped: false };
+        stage.ask("restart", restart, Some(Desired::Running), Duration::from_secs(86_400)).await;
+        stage.settle().await;
+        assert_eq!(stage.succeeds("restart").await["phase"], "running");
+        let after = stage.record().await.expect("installed");
+        assert_eq!((after.generation, after.failures), (before.generation, 0));
+        assert_ne!(after.start.map(|start| start.id), before.start.map(|start| start.id));
+        assert_eq!((stage.containers().await, stage.engine.count(Verb::Create) - made), (1, 1));
+        let logins = stage.peers.logins.lock().expect("not poisoned").len();
+        assert_eq!((logins, after.owed.len()), (1, 0), "the login of the first is gone");
+    }
+}
+
+#[tokio::test]
+async fn a_new_container_that_the_engine_cannot_start_is_told_and_not_made_again_and_again() {
+    use crate::engine::StartError;
+    let stage = Stage::new().await;
+    stage.install().await;
+    stage.engine.fail_next(Verb::Start, StartError::Stuck { message: "task 0123: already exists".into() });
+    stage.start().await;
+    let told = stage.fails("start", ErrorCode::StartFailed).await;
+    assert!(told.message.contains("cannot start this container"), "{}", told.message);
+    assert_eq!((stage.containers().await, stage.engine.count(Verb::Create)), (0, 1));
+}
