@@ -23,5 +23,5 @@ if [ "${BIGSKIES_BUILD:-1}" != 0 ]; then
 fi
 trap '"$BIGSKIES_DRILL_ENGINE" down' EXIT
 trap 'exit 130' INT TERM
-"$BIGSKIES_DRILL_ENGINE" up
+"$BIGSKIES_DRILL_ENGINE" up "bigskies/plugin-coordinator:$VERSION-drill"
 "$BIGSKIES_DRILL_ENGINE" run "$target/debug/drill" "$@"

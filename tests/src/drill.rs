@@ -18,6 +18,8 @@ mod victim;
 mod wave;
 
 pub use ground::Ground;
+pub use ledger::{Count, Ledger};
+pub use requester::{Asked, Requester};
 pub use run::{Tally, run};
-pub use table::{Row, rows, short};
+pub use table::{Row, Victim, rows, short};
 pub use wave::{Report, goes_unnoticed};

@@ -13,6 +13,7 @@ mod e2e {
     mod bus;
     mod config;
     mod disk;
+    mod crowd;
     mod drill;
     mod errors;
     mod go_sample;
@@ -61,6 +62,7 @@ mod e2e {
         cases.extend(adopt::cases());
         cases.extend(away::cases());
         cases.extend(disk::cases());
+        cases.extend(crowd::cases());
         cases.extend(drill::cases());
         cases
     }

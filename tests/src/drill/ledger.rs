@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use envelope::PluginId;
+use envelope::{PluginId, Timestamp};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
@@ -85,10 +85,12 @@ impl Drop for Ledger {
     }
 }
 
+/// From now on, also when the engine takes its time to listen to us.
 fn follow(installation: &str) -> Result<Child> {
+    let since = Timestamp::now().to_string();
     let filters = ["type=container", "event=create", "event=start", "label=org.bigskies.role=plugin"];
     Command::new("docker")
-        .args(["events", "--format", "{{json .}}", "--filter", installation])
+        .args(["events", "--since", &since, "--format", "{{json .}}", "--filter", installation])
         .args(filters.iter().flat_map(|filter| ["--filter", filter]))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -62,6 +62,21 @@ impl Requester {
         Ok(Self { patience: PATIENCE, options, client, heard: Vec::new() })
     }
 
+    /// The same, and waits until there is a broker.
+    ///
+    /// # Errors
+    /// It is away for too long, or does not let it.
+    pub async fn connect_when_there(stack: &Stack) -> Result<Self> {
+        let end = Instant::now() + AWAY;
+        loop {
+            match Self::connect(stack).await {
+                Err(error) if Instant::now() > end => return Err(error.context(format!("after {AWAY:?}"))),
+                Err(_) => sleep(PAUSE).await,
+                connected => return connected,
+            }
+        }
+    }
+
     /// Connects again when the connection has ended.
     async fn connected(&mut self) -> Result<()> {
         let end = Instant::now() + AWAY;

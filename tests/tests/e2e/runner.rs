@@ -101,6 +101,14 @@ struct Tally {
     failures: Vec<(String, String)>,
 }
 
+/// Whether the command line asks for any of these to be run, and not for their names.
+#[expect(clippy::allow_attributes, reason = "not every program of tests asks")]
+#[allow(dead_code)]
+pub fn is_asked_for(cases: &[Case]) -> bool {
+    let arguments = Arguments::read();
+    !arguments.list && cases.iter().any(|case| arguments.takes(shown(case.name)))
+}
+
 /// Runs what the command line asks for.
 pub fn main(cases: Vec<Case>) -> ExitCode {
     let arguments = Arguments::read();
@@ -126,7 +134,7 @@ pub fn main(cases: Vec<Case>) -> ExitCode {
 
 /// The name without the crate's and the common module's.
 fn shown(name: &'static str) -> &'static str {
-    name.trim_start_matches("e2e::").trim_start_matches("attacks::")
+    name.trim_start_matches("e2e::").trim_start_matches("attacks::").trim_start_matches("engine::")
 }
 
 async fn run(cases: Vec<Case>) -> Tally {
