@@ -108,7 +108,9 @@ case ${1:-} in
   start) start ;;
   run)
     shift
-    BIGSKIES_ENGINE_SOCKET=$SOCKET DOCKER_HOST=unix://$SOCKET inside "$@"
+    export BIGSKIES_ENGINE_SOCKET=$SOCKET DOCKER_HOST=unix://$SOCKET
+    # Itself, not a child: whoever ends this means the command.
+    exec nsenter --net="/run/netns/$NAME" "$@"
     ;;
   *) fail "usage: $0 up [IMAGE...]|down|kill|stop|start|run COMMAND..." ;;
 esac

@@ -10,7 +10,7 @@ set -euo pipefail
 export BIGSKIES_DRILL_ENGINE=$ROOT/deploy/drill-engine.sh
 cd "$ROOT"
 mkdir -p "$CACHE"
-"$ROOT/deploy/packages.sh" run build
+"$ROOT/deploy/packages.sh" run build engine
 cargo build --locked --quiet -p tests --bin drill
 target=$(cargo metadata --locked --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
 for argument in "$@"; do [ "$argument" != --list ] || exec "$target/debug/drill" "$@"; done

@@ -11,7 +11,7 @@ needs() {
   local go=/usr/share/gocode/src
   case $1 in
     run) printf '%s\n' docker:docker-cli curl:curl jq:jq ;;
-    engine) printf '%s\n' dockerd:docker.io iptables:iptables ;;
+    engine) printf '%s\n' dockerd:docker.io iptables:iptables ip:iproute2 ;;
     build) printf '%s\n' cc:gcc make:make /etc/ssl/certs/ca-certificates.crt:ca-certificates ;;
     test) printf '%s\n' mosquitto_pub:mosquitto-clients docker-registry:docker-registry htpasswd:apache2-utils jq:jq go:golang-go \
       "$go/github.com/eclipse/paho.mqtt.golang:golang-github-eclipse-paho.mqtt.golang-dev" \

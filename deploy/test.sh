@@ -45,7 +45,7 @@ summarise() {
   [ "$failed" = 0 ] && [ ${#reasons[@]} = 0 ]
 }
 
-prepare "packages" "$ROOT/deploy/packages.sh" run build test
+prepare "packages" "$ROOT/deploy/packages.sh" run build engine test
 "$ROOT/deploy/engine.sh" status >/dev/null 2>&1 || engine_is_ours=yes
 prepare "engine" "$ROOT/deploy/engine.sh" start
 prepare "broker" "$ROOT/deploy/broker-root.sh"

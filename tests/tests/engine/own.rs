@@ -4,11 +4,11 @@ use std::env;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use tests::repository::root;
 use tests::stack::command::Run;
 use tokio::process::Command;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The variable that tells this program that it runs with an engine of its own.
 const HERE: &str = "BIGSKIES_ENGINE_IS_OWN";
@@ -38,23 +38,50 @@ pub fn around_this_program() -> ExitCode {
 
 async fn around() -> Result<bool> {
     // Taken before the engine is there: whoever ends this program ends the engine too.
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut ends =
+        Ends { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? };
+    let up = command(&["up"]).status();
     let done = tokio::select! {
-        done = inside() => done,
-        _ = terminate.recv() => Err(anyhow::anyhow!("ended by SIGTERM")),
-        _ = interrupt.recv() => Err(anyhow::anyhow!("ended by SIGINT")),
+        up = up => match up {
+            Ok(status) if status.success() => inside(&mut ends).await,
+            Ok(_) => Err(anyhow::anyhow!("no engine of the tests' own came up, see above")),
+            Err(error) => Err(error).context("deploy/drill-engine.sh cannot be run"),
+        },
+        signal = ends.asked() => Err(anyhow::anyhow!("ended by {signal}")),
     };
-    command(&["down"]).status().await?;
+    let down = command(&["down"]).status().await?;
+    ensure!(down.success(), "the engine of the tests' own was not ended, see above");
     done
 }
 
-async fn inside() -> Result<bool> {
-    let up = command(&["up"]).status().await.context("deploy/drill-engine.sh cannot be run")?;
-    anyhow::ensure!(up.success(), "no engine of the tests' own came up, see above");
+/// What asks this program to end.
+struct Ends {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Ends {
+    async fn asked(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+/// Runs this program with its engine; one that is asked to end first takes down what it brought up.
+async fn inside(ends: &mut Ends) -> Result<bool> {
     let program = env::current_exe().context("where this program is cannot be told")?;
     let mut run = command(&["run"]);
     run.arg(program).args(env::args_os().skip(1)).env(HERE, "1");
-    Ok(run.status().await.context("this program cannot be run with its engine")?.success())
+    let mut run = run.spawn().context("this program cannot be run with its engine")?;
+    let process = run.id().context("it was just started")?.to_string();
+    tokio::select! {
+        ended = run.wait() => return Ok(ended?.success()),
+        _ = ends.asked() => {}
+    }
+    Run::new("kill", [process.as_str()]).output().await?;
+    Ok(run.wait().await?.success())
 }
 
 fn script() -> PathBuf {
