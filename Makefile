@@ -1,7 +1,7 @@
 # Everything that a developer or an operator does with this checkout. `make` alone lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help up down demo rotate-secrets test drill lint advisories fuzz fmt images
+.PHONY: help up down demo rotate-secrets test drill soak lint advisories fuzz fmt images
 
 help: ## list what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ test: ## run every test on real parts; the last line is the result
 
 drill: ## kill coordinators, broker and engine at every step of every operation (ONLY=start/prepare)
 	@deploy/drill.sh $(foreach part,$(ONLY),--only $(part))
+
+soak: ## operate, and kill, stop and freeze everything at random for MINUTES=60 (SEED=n repeats the choices)
+	@deploy/soak.sh $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
 
 lint: ## check formatting, Rust and shell scripts
 	@deploy/lint.sh

@@ -4,12 +4,9 @@
 //! The plugin coordinator is one that is built to hold at a step (its feature `drill`), so that a kill hits exactly
 //! there. Rows with the same victim are done in one wave: each on a plugin of its own, and one kill for all.
 
-mod bystander;
 mod found;
 mod ground;
 mod holds;
-mod ledger;
-mod requester;
 mod run;
 mod steps;
 mod subject;

@@ -18,3 +18,5 @@ pub mod source;
 pub mod stack;
 
 pub mod drill;
+
+pub mod soak;

@@ -5,11 +5,14 @@
 #![expect(clippy::panic, reason = "a test fails by panicking, and says why")]
 
 mod bring_up;
+pub mod bystander;
 pub mod command;
 pub mod engine;
 pub mod images;
+pub mod ledger;
 pub mod listener;
 pub mod operator;
+pub mod requester;
 mod sweep;
 
 use std::collections::BTreeMap;
@@ -188,6 +191,18 @@ impl Stack {
         let content = std::fs::read(&place)?;
         std::fs::remove_file(&place)?;
         Ok(content)
+    }
+
+    /// The broker's own file of identities.
+    ///
+    /// # Errors
+    /// It cannot be copied, or the broker is writing it.
+    pub async fn identities(&self) -> Result<serde_json::Value> {
+        let text = self.file_of("mqtt-broker", "/data/dynamic-security.json").await?;
+        let whole: serde_json::Value =
+            serde_json::from_slice(&text).context("the broker is writing its identities")?;
+        anyhow::ensure!(whole["clients"].is_array(), "the broker's identities have no clients");
+        Ok(whole)
     }
 
     /// Waits until each of these coordinators says itself that it is healthy.

@@ -11,10 +11,9 @@ use testkit::Version;
 use tokio::time::{Instant, sleep};
 
 use super::ground::Ground;
-use super::ledger::Count;
 use super::subject::{FIRST, SECOND, Subject};
 use super::table::{Ends, Victim};
-use crate::stack::command::Run;
+use crate::stack::ledger::Count;
 use crate::stack::listener::json as payload;
 
 /// How long the broker may take to send what it has retained.
@@ -188,7 +187,7 @@ async fn nothing_left(ground: &Ground<'_>, subject: &Subject, ends: Ends) -> Res
             let found = ground.stack.containers_of(id, role).await?;
             ensure!(found.len() == wanted, "{} containers with the role {role}, not {wanted}", found.len());
         }
-        let identities = identities(ground).await?;
+        let identities = ground.stack.identities().await?;
         let login = principal::plugin_login(id);
         let clients = identities["clients"].as_array().cloned().unwrap_or_default();
         let logins = clients.iter().filter(|client| client["username"] == *login).count();
@@ -253,20 +252,8 @@ async fn retained(ground: &Ground<'_>, filters: &[String]) -> Result<Vec<Value>>
     }
 }
 
-/// The broker's own file of identities.
-async fn identities(ground: &Ground<'_>) -> Result<Value> {
-    let place = ground.stack.folder().join(format!("identities-{}.json", uuid::Uuid::new_v4().simple()));
-    let from = format!("{}:/data/dynamic-security.json", ground.stack.container("mqtt-broker"));
-    Run::docker(["cp", &from, &place.display().to_string()]).ok().await?;
-    let text = std::fs::read_to_string(&place)?;
-    std::fs::remove_file(&place)?;
-    let whole: Value = serde_json::from_str(&text).context("the broker is writing its identities")?;
-    ensure!(whole["clients"].is_array(), "the broker's identities have no clients");
-    Ok(whole)
-}
-
 /// Removes what a row has left installed.
-pub async fn clear(requester: &mut super::requester::Requester, id: &PluginId) -> Result<()> {
+pub async fn clear(requester: &mut crate::stack::requester::Requester, id: &PluginId) -> Result<()> {
     let removed = requester.ask(Operation::Remove, json!({"plugin_id": id, "remove_volumes": true})).await?;
     let gone = removed["success"] == true || removed["error"]["code"] == ErrorCode::UnknownPlugin.as_str();
     ensure!(gone, "it cannot be removed: {removed}");

@@ -4,13 +4,13 @@
 use anyhow::{Context as _, Result};
 use envelope::PluginId;
 
-use super::bystander::Bystander;
-use super::ledger::Ledger;
 use super::steps::Steps;
 use super::table::Victim;
 use crate::repository::root;
+use crate::stack::bystander::Bystander;
 use crate::stack::command::Run;
 use crate::stack::images::Script;
+use crate::stack::ledger::Ledger;
 use crate::stack::{Stack, VERSION};
 
 /// What puts the coordinator that holds in the place of the ordinary one.
@@ -50,13 +50,12 @@ impl<'a> Ground<'a> {
         stack.healthy().await;
         let mut images = Vec::new();
         for number in 0..plugins {
-            let script =
-                |part: &str| Script::new(&format!("drill-{number}-{part}"), include_str!("plugin.sh"));
+            let script = |part: &str| Script::throw_away(&format!("drill-{number}-{part}"));
             let (first, second) = (script("first").push(stack).await?, script("second").push(stack).await?);
             images.push(Images { first, second });
         }
         let (ledger, steps) = (Ledger::open(stack)?, Steps::listen(stack).await?);
-        let bystander = Bystander::start(stack).await?;
+        let bystander = Bystander::start(stack, "drill-bystander").await?;
         Ok(Self { stack, ledger, steps, bystander, images })
     }
 

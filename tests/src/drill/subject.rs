@@ -5,9 +5,9 @@ use envelope::{Operation, PluginId};
 use serde_json::{Value, json};
 
 use super::ground::Images;
-use super::requester::{Asked, Requester};
 use super::table::{Begins, Row, Scenario};
 use crate::stack::Stack;
+use crate::stack::requester::{Asked, Requester};
 
 /// What is taken back and given again where an operation is about grants.
 const GRANT: &str = "permission:plugin:control";

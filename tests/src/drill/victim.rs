@@ -16,7 +16,7 @@ const RETURN: Duration = Duration::from_secs(60);
 
 impl Victim {
     /// The service that it is, if it is one.
-    fn service(self) -> Option<&'static str> {
+    pub fn service(self) -> Option<&'static str> {
         match self {
             Self::Plugin => Some("plugin-coordinator"),
             Self::Message => Some("message-coordinator"),

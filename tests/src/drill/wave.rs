@@ -8,13 +8,13 @@ use envelope::PluginId;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use super::bystander::Sameness;
 use super::found::{self, Found, What};
 use super::ground::Ground;
 use super::holds::Holds;
-use super::ledger::Count;
 use super::subject::Subject;
 use super::table::{Away, Row, Victim, rows};
+use crate::stack::bystander::Sameness;
+use crate::stack::ledger::Count;
 
 /// How long a removal may take.
 const REMOVES: Duration = Duration::from_secs(90);

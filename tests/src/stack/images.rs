@@ -39,6 +39,11 @@ impl Script {
         Self::new(name, include_str!("images/healthy.sh"))
     }
 
+    /// One that is healthy, says so each second, and ends at once where its environment has `DRILL_ENDS`.
+    pub fn throw_away(name: &str) -> Self {
+        Self::new(name, include_str!("images/throw_away.sh"))
+    }
+
     /// With a manifest in the image's label.
     #[must_use]
     pub fn label(mut self, manifest: Value) -> Self {

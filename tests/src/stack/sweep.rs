@@ -38,7 +38,7 @@ fn project_of(name: &str) -> Option<String> {
 fn is_run_of_tests(process: u32) -> bool {
     let command = fs::read_to_string(format!("/proc/{process}/cmdline")).unwrap_or_default();
     let program = command.split('\0').next().unwrap_or_default();
-    let ours = ["e2e", "attacks", "drill", "engine"];
+    let ours = ["e2e", "attacks", "drill", "engine", "soak"];
     program.rsplit('/').next().is_some_and(|name| ours.iter().any(|ours| name.starts_with(ours)))
 }
 

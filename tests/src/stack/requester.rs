@@ -11,8 +11,8 @@ use serde_json::Value;
 use testkit::{Client, ClientOptions, Message, Version};
 use tokio::time::{Instant, sleep};
 
-use crate::stack::Stack;
-use crate::stack::listener::json;
+use super::Stack;
+use super::listener::json;
 
 /// How long the broker may be away.
 const AWAY: Duration = Duration::from_secs(60);
@@ -43,7 +43,7 @@ pub struct Asked {
 impl Asked {
     /// A request of the first operator.
     pub fn new(operation: Operation, payload: Value) -> Self {
-        let envelope = Envelope::new(MessageType::Request, "drill", payload);
+        let envelope = Envelope::new(MessageType::Request, "tests", payload);
         let topic = RequestTopic::new(Principal::Operator(first_operator()), operation).to_string();
         Self { topic, bytes: envelope.encode(), id: envelope.id }
     }
@@ -139,6 +139,11 @@ impl Requester {
                 repeat = Instant::now() + REPEAT;
             }
         }
+    }
+
+    /// Forgets the answers that have come.
+    pub fn forget(&mut self) {
+        self.heard.clear();
     }
 
     /// Asks, and returns what the answer says.

@@ -1,6 +1,7 @@
 //! Which containers of plugins the engine made and started, as its events tell: what is over before anybody looks
 //! is in it too.
 
+use std::collections::BTreeSet;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,13 +14,15 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use crate::stack::Stack;
+use super::Stack;
 
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// What happened to the containers of plugins.
 pub struct Ledger {
     entries: Arc<Mutex<Vec<Entry>>>,
+    /// Of what was made twice, what was told.
+    told: Mutex<BTreeSet<String>>,
     task: JoinHandle<()>,
 }
 
@@ -28,6 +31,7 @@ pub struct Ledger {
 struct Entry {
     plugin: String,
     action: String,
+    start: String,
 }
 
 /// How often something happened.
@@ -66,7 +70,7 @@ impl Ledger {
                 next = follow(&installation).ok();
             }
         });
-        Ok(Self { entries, task })
+        Ok(Self { entries, told: Mutex::default(), task })
     }
 
     /// What has happened to a plugin up to now.
@@ -76,6 +80,19 @@ impl Ledger {
             entries.iter().filter(|e| e.plugin == plugin.as_str() && e.action == action).count()
         };
         Count { made: of("create"), started: of("start") }
+    }
+
+    /// Starts for which more than one container was made since this was last asked: plugin and start.
+    pub fn made_twice(&self) -> Vec<String> {
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut seen, mut twice) = (BTreeSet::new(), BTreeSet::new());
+        for entry in entries.iter().filter(|e| e.action == "create" && !e.start.is_empty()) {
+            if !seen.insert(&entry.start) {
+                twice.insert(format!("{} {}", entry.plugin, entry.start));
+            }
+        }
+        twice.into_iter().filter(|start| told.insert(start.clone())).collect()
     }
 }
 
@@ -103,5 +120,6 @@ fn follow(installation: &str) -> Result<Child> {
 fn entry(line: &str) -> Option<Entry> {
     let event: Value = serde_json::from_str(line).ok()?;
     let plugin = event["Actor"]["Attributes"]["org.bigskies.plugin_id"].as_str()?.to_owned();
-    Some(Entry { plugin, action: event["Action"].as_str()?.to_owned() })
+    let start = event["Actor"]["Attributes"]["org.bigskies.start_id"].as_str().unwrap_or_default().to_owned();
+    Some(Entry { plugin, action: event["Action"].as_str()?.to_owned(), start })
 }

@@ -11,11 +11,11 @@ use testkit::{Client, Message, Version};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
+use super::Stack;
+use super::command::Run;
+use super::images::Script;
+use super::listener::json as payload;
 use super::requester::Requester;
-use crate::stack::Stack;
-use crate::stack::command::Run;
-use crate::stack::images::Script;
-use crate::stack::listener::json as payload;
 
 /// Without a message for so long its health is interrupted; it sends one each second, on a busy machine.
 const SILENCE: Duration = Duration::from_secs(8);
@@ -46,13 +46,13 @@ pub struct Sameness {
 }
 
 impl Bystander {
-    /// Installs it, starts it, and listens.
+    /// Installs it under this name, starts it, and listens.
     ///
     /// # Errors
     /// It does not start.
-    pub async fn start(stack: &Stack) -> Result<Self> {
-        let id = PluginId::parse("drill-bystander").context("an id")?;
-        let source = Script::new("drill-bystander", include_str!("plugin.sh")).push(stack).await?;
+    pub async fn start(stack: &Stack, name: &str) -> Result<Self> {
+        let id = PluginId::parse(name).context("an id")?;
+        let source = Script::throw_away(name).push(stack).await?;
         let manifest = json!({"id": id, "name": "The other plugin", "version": "1.0.0"});
         let mut requester = Requester::connect(stack).await?;
         let install = json!({"plugin_id": id, "source": source, "manifest": manifest});
@@ -79,6 +79,11 @@ impl Bystander {
             }
         });
         Ok(Self { id, heard, task })
+    }
+
+    /// Which plugin it is.
+    pub fn id(&self) -> &PluginId {
+        &self.id
     }
 
     /// Restarts it, which must be noticed.

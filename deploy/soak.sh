@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# soak.sh [--minutes N] [--seed N]: random operations on plugins for N minutes (60), while coordinators, broker and engine
+# are killed, stopped and frozen and containers meddled with; fails when anything is not as it must be. The same seed
+# makes the same choices. The report is left in .cache/soak-report.md, and the logs in .cache/soak-logs when something
+# was violated. Ctrl-C ends it early. Runs on an engine of its own: see deploy/drill-engine.sh.
+#
+# BIGSKIES_BUILD=0 takes the images that are there instead of building them.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+
+export BIGSKIES_DRILL_ENGINE=$ROOT/deploy/drill-engine.sh
+export BIGSKIES_DRILL_NAME=bigskies-soak
+cd "$ROOT"
+mkdir -p "$CACHE"
+"$ROOT/deploy/packages.sh" run build
+cargo build --locked --quiet -p tests --bin soak
+target=$(cargo metadata --locked --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
+
+# Where the images are built, and taken from.
+"$ROOT/deploy/engine.sh" start
+if [ "${BIGSKIES_BUILD:-1}" != 0 ]; then
+  "$ROOT/deploy/build-images.sh" plugin-coordinator security-coordinator message-coordinator init cli broker tools \
+    forwarder registry
+fi
+trap '"$BIGSKIES_DRILL_ENGINE" down' EXIT
+trap 'exit 130' INT TERM
+"$BIGSKIES_DRILL_ENGINE" up
+"$BIGSKIES_DRILL_ENGINE" run "$target/debug/soak" "$@"
