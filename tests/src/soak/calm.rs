@@ -32,8 +32,11 @@ const LAG: Duration = Duration::from_secs(3);
 const REPEATED: u64 = 5;
 
 pub(super) const WANTED: &str = "in the quiet, what is there is what is wanted";
+const CONFIGURED: &str = "in the quiet, a plugin that runs has the configuration that it was given";
 const TWICE: &str = "in the quiet, an operation makes and starts exactly what it must";
 
+/// Where a plugin finds its configuration.
+const CONFIGURATION: &str = "/config/plugin.json";
 /// Logins of plugins that are none: with these the message coordinator tries its rules out.
 const CANARIES: [&str; 2] = ["plugin.bigskies-canary-a", "plugin.bigskies-canary-b"];
 
@@ -73,6 +76,9 @@ pub(super) async fn calm(field: &Field, dice: &mut Dice) -> Result<()> {
     if well {
         field.book.held(WANTED);
         field.book.pages().calms.push(took);
+        for subject in &field.subjects {
+            configured(field, subject).await;
+        }
         repeat(field, &mut requester, dice).await;
         for _ in 0..2 {
             let subject = &field.subjects[dice.below(field.subjects.len() as u64) as usize];
@@ -260,6 +266,32 @@ impl Seen {
 
 fn whose(container: &Value) -> &str {
     container["Config"]["Labels"]["org.bigskies.plugin_id"].as_str().unwrap_or_default()
+}
+
+/// Whether a plugin that runs has the configuration that it was given last.
+async fn configured(field: &Field, subject: &Subject) {
+    let kept = subject.model.lock().await;
+    let Some(model) = kept.as_ref().filter(|model| model.must_run()) else { return };
+    let found = async {
+        let containers = field.stack.containers_of(&subject.id, "plugin").await?;
+        let container = containers.first().context("it has no container")?;
+        // An archive of one file, whose text can be read in it.
+        let text = Run::docker(["cp", &format!("{container}:{CONFIGURATION}"), "-"]).output().await?.text;
+        let gain =
+            text.split_once("\"gain\":").map(|(_, rest)| rest.chars().take_while(char::is_ascii_digit));
+        anyhow::Ok(gain.and_then(|digits| digits.collect::<String>().parse().ok()))
+    };
+    let wanted = |gain: Option<u64>| {
+        let mut states = model.0.iter();
+        states.any(|state| matches!(state, State::Installed { content, .. } if content.gain == gain))
+    };
+    match found.await {
+        Ok(gain) => {
+            let seen = || (format!("{} {model}", subject.id), format!("the gain {gain:?}"));
+            field.book.check(CONFIGURED, wanted(gain), seen);
+        }
+        Err(error) => field.book.violated(Fault::new(CONFIGURED, &subject.id, format!("{error:#}"))),
+    }
 }
 
 /// Repeats earlier requests: the same answers come.

@@ -67,7 +67,6 @@ impl Field {
     /// # Errors
     /// Something could not be built or started.
     pub(super) async fn prepare(stack: Stack) -> Result<Self> {
-        let book = Arc::new(Book::new());
         let (mut subjects, mut images) = (Vec::new(), None);
         for number in 0..SUBJECTS {
             if number % SHARE == 0 {
@@ -84,6 +83,7 @@ impl Field {
         for name in BYSTANDERS {
             bystanders.push(Bystander::start(&stack, name).await?);
         }
+        let book = Arc::new(Book::new());
         let (ledger, answers) = (Ledger::open(&stack)?, Answers::listen(&stack, Arc::clone(&book)).await?);
         Ok(Self {
             stack,
