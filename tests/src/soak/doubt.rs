@@ -1,6 +1,9 @@
 //! The soak's own mischief, at the end: whether its checks notice what they must.
 
+use std::time::{Duration, Instant};
+
 use anyhow::Result;
+use tokio::time::sleep;
 
 use super::answers::First;
 use super::caller;
@@ -12,6 +15,10 @@ use super::model::{Content, Model, Release, State};
 use super::watch::{bystanders_untouched, look_at_bystanders, none_twice};
 use crate::stack::VERSION;
 use crate::stack::command::Run;
+
+/// How long the engine's events may lag behind.
+const LAG: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(100);
 
 /// What was tried, and whether it was noticed.
 pub(super) type Tried = Vec<(&'static str, bool)>;
@@ -26,13 +33,18 @@ pub(super) async fn goes_unnoticed(field: &Field) -> Result<Tried> {
     let seen = see(field, &mut requester).await?;
     tried.push(("nothing, which must be as wanted", compare(field, &seen).await.is_empty()));
 
-    let content = Content { release: Release::Second, gain: None };
-    let elsewhere = State::Installed { runs: true, content, previous: None };
+    // Whatever it is, it is said to be something else.
     let subject = &field.subjects[0];
-    let kept = subject.model.lock().await.replace(Model([elsewhere].into()));
-    let is = kept.as_ref().is_some_and(|model| model.0.iter().all(|state| state.runs_like(&elsewhere)));
-    let faults = compare(field, &seen).await;
-    tried.push(("a plugin that is not what its answers say", is || !faults.is_empty()));
+    let kept = subject.model.lock().await.take();
+    let other = match kept.as_ref().is_some_and(Model::must_run) {
+        true => State::Absent { leaving: false },
+        false => {
+            let content = Content { release: Release::Second, gain: None };
+            State::Installed { runs: true, content, previous: None }
+        }
+    };
+    *subject.model.lock().await = Some(Model([other].into()));
+    tried.push(("a plugin that is not what its answers say", !compare(field, &seen).await.is_empty()));
     *subject.model.lock().await = kept;
 
     let bystanders = look_at_bystanders(field).await;
@@ -57,12 +69,20 @@ pub(super) async fn goes_unnoticed(field: &Field) -> Result<Tried> {
         let labels = [
             format!("org.bigskies.installation={}", field.stack.installation),
             format!("org.bigskies.plugin_id={id}"),
+            "org.bigskies.start_id=stray".to_owned(),
             "org.bigskies.role=plugin".to_owned(),
         ];
         let image = format!("bigskies/forwarder:{VERSION}");
         let labels = labels.iter().flat_map(|label| ["--label", label.as_str()]);
         Run::docker(["create"].into_iter().chain(labels).chain([image.as_str()])).ok().await?;
     }
+    let end = Instant::now() + LAG;
+    let mut twice = field.ledger.made_twice();
+    while twice.is_empty() && Instant::now() < end {
+        sleep(LOOK).await;
+        twice = field.ledger.made_twice();
+    }
+    tried.push(("two containers that were made for one start", !twice.is_empty()));
     tried.push(("a second container of a plugin", none_twice(field).await.is_some()));
     let faults = compare(field, &seen.with_containers_of(field).await?).await;
     let of = |part: &str| faults.iter().any(|fault| fault.seen.contains(part));

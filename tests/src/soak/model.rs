@@ -104,16 +104,6 @@ impl Model {
 }
 
 impl State {
-    /// Whether it cannot be told from this one by looking.
-    pub(super) fn runs_like(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Installed { runs, content, .. }, Self::Installed { runs: also, content: same, .. }) => {
-                runs == also && content.release == same.release
-            }
-            _ => false,
-        }
-    }
-
     /// What it may be once this request was answered so; nothing when the answer cannot be. `crossed` is whether another
     /// was not answered yet: a removal, for one, may have been under way.
     fn after(self, ask: Ask, told: Told, crossed: bool) -> Vec<Self> {
