@@ -24,8 +24,8 @@ test: ## run every test on real parts; the last line is the result
 drill: ## kill coordinators, broker and engine at every step of every operation (ONLY=start/prepare)
 	@deploy/drill.sh $(foreach part,$(ONLY),--only $(part))
 
-soak: ## operate, and kill, stop and freeze everything at random for MINUTES=60 (SEED=n repeats the choices)
-	@deploy/soak.sh $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
+soak: ## operate, and kill, stop and freeze everything at random for MINUTES=60 (SEED=n, SPARE=engine)
+	@deploy/soak.sh $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(if $(filter engine,$(SPARE)),--spare-engine)
 
 lint: ## check formatting, Rust and shell scripts
 	@deploy/lint.sh

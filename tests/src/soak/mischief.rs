@@ -46,10 +46,10 @@ pub(super) enum Meddle {
 }
 
 impl Deed {
-    /// Chooses one, and sometimes another that comes at the same time.
-    pub(super) fn choose(dice: &mut Dice, plugins: &[PluginId]) -> Vec<Self> {
-        let first = Self::one(dice, plugins);
-        let second = dice.percent(33).then(|| Self::one(dice, plugins));
+    /// Chooses one, and sometimes another that comes at the same time. The engine is spared where that is wanted.
+    pub(super) fn choose(dice: &mut Dice, plugins: &[PluginId], spare_engine: bool) -> Vec<Self> {
+        let first = Self::one(dice, plugins, spare_engine);
+        let second = dice.percent(33).then(|| Self::one(dice, plugins, spare_engine));
         // Whoever is away twice is away once; and without the engine nothing else can be done.
         let second = second.filter(|second| {
             first.touches() != second.touches()
@@ -58,7 +58,7 @@ impl Deed {
         [Some(first), second].into_iter().flatten().collect()
     }
 
-    fn one(dice: &mut Dice, plugins: &[PluginId]) -> Self {
+    fn one(dice: &mut Dice, plugins: &[PluginId], spare_engine: bool) -> Self {
         let victims = [Victim::Plugin, Victim::Message, Victim::Security, Victim::Broker];
         let victim = victims[dice.below(4) as usize];
         let time = dice.seconds(5, 40);
@@ -66,7 +66,7 @@ impl Deed {
         let plugin = &plugins[dice.below(plugins.len() as u64) as usize];
         let meddle = [Meddle::Kill, Meddle::Pause, Meddle::Stop, Meddle::Remove][dice.below(4) as usize];
         let engine = Self::Away { victim: Victim::Engine, kindly: false, time: dice.seconds(0, 15) };
-        match dice.weighted(&[(6, 0), (6, 1), (3, 2), (6, 3), (1, 4)]) {
+        match dice.weighted(&[(6, 0), (6, 1), (3, 2), (6, 3), (u64::from(!spare_engine), 4)]) {
             Some(0) => Self::Kill(victim),
             Some(1) => Self::Away { victim, kindly, time },
             Some(2) => Self::Freeze(time),
@@ -226,7 +226,7 @@ mod tests {
         let plugins = [PluginId::parse("one").expect("an id")];
         let (mut dice, mut kinds, mut pairs) = (Dice::new(1, 1), BTreeSet::new(), 0);
         for _ in 0..2000 {
-            let deeds = Deed::choose(&mut dice, &plugins);
+            let deeds = Deed::choose(&mut dice, &plugins, false);
             kinds.extend(deeds.iter().map(Deed::kind));
             pairs += usize::from(deeds.len() == 2);
             let engine = deeds.iter().any(|deed| deed.touches() == Some(Victim::Engine));
@@ -235,5 +235,7 @@ mod tests {
         assert!(pairs > 100, "{pairs} pairs");
         // Three of each of four services, the frozen broker, the engine, four of a container.
         assert_eq!(kinds.len(), 18, "{kinds:?}");
+        let mut spared = (0..2000).flat_map(|_| Deed::choose(&mut dice, &plugins, true));
+        assert!(spared.all(|deed| deed.touches() != Some(Victim::Engine)));
     }
 }

@@ -31,6 +31,8 @@ pub struct Length {
     pub time: Duration,
     /// What choices come from.
     pub seed: u64,
+    /// Whether the engine is never killed.
+    pub spare_engine: bool,
 }
 
 /// Goes through a soak; prints its report and leaves it in `.cache/soak-report.md`. Whether nothing was violated, and
@@ -39,7 +41,7 @@ pub struct Length {
 /// # Errors
 /// It could not begin.
 pub async fn run(stack: Stack, length: Length) -> Result<bool> {
-    let Length { time, seed } = length;
+    let Length { time, seed, spare_engine } = length;
     let field = Arc::new(Field::prepare(stack).await?);
     let gauge = Gauge::new(&field.stack).await?;
     let begin = Instant::now();
@@ -52,7 +54,7 @@ pub async fn run(stack: Stack, length: Length) -> Result<bool> {
     let interrupted = tokio::spawn(interrupted(Arc::clone(&field)));
     let mut trouble = Vec::new();
     let mut dice = Dice::new(seed, 0);
-    if let Err(error) = stir(&field, &mut dice, begin + time).await {
+    if let Err(error) = stir(&field, &mut dice, begin + time, spare_engine).await {
         trouble.push(format!("{error:#}"));
     }
     let lasted = begin.elapsed();
@@ -90,13 +92,13 @@ pub async fn run(stack: Stack, length: Length) -> Result<bool> {
 }
 
 /// Mischief, and quiet times, until the end.
-async fn stir(field: &Field, dice: &mut Dice, end: Instant) -> Result<()> {
+async fn stir(field: &Field, dice: &mut Dice, end: Instant, spare_engine: bool) -> Result<()> {
     let plugins: Vec<PluginId> = field.subjects.iter().map(|subject| subject.id.clone()).collect();
     let left = || end.saturating_duration_since(Instant::now());
     let mut quiet = Instant::now();
     while !field.ends() && !left().is_zero() {
         field.pause(dice.seconds(15, 45).min(left())).await;
-        let deeds = Deed::choose(dice, &plugins);
+        let deeds = Deed::choose(dice, &plugins, spare_engine);
         if field.ends() || left().is_zero() {
             break;
         }
