@@ -277,8 +277,9 @@ async fn configured(field: &Field, subject: &Subject) {
         let container = containers.first().context("it has no container")?;
         // An archive of one file, whose text can be read in it.
         let text = Run::docker(["cp", &format!("{container}:{CONFIGURATION}"), "-"]).output().await?.text;
-        let gain =
-            text.split_once("\"gain\":").map(|(_, rest)| rest.chars().take_while(char::is_ascii_digit));
+        let gain = text
+            .split_once("\"gain\":")
+            .map(|(_, rest)| rest.trim_start().chars().take_while(char::is_ascii_digit));
         anyhow::Ok(gain.and_then(|digits| digits.collect::<String>().parse().ok()))
     };
     let wanted = |gain: Option<u64>| {
