@@ -15,8 +15,6 @@ mod victim;
 mod wave;
 
 pub use ground::Ground;
-pub use ledger::{Count, Ledger};
-pub use requester::{Asked, Requester};
 pub use run::{Tally, run};
 pub use table::{Row, Victim, rows, short};
 pub use wave::{Report, goes_unnoticed};

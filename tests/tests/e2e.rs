@@ -12,8 +12,8 @@ mod e2e {
     mod away;
     mod bus;
     mod config;
-    mod disk;
     mod crowd;
+    mod disk;
     mod drill;
     mod errors;
     mod go_sample;

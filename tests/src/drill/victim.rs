@@ -10,7 +10,7 @@ use crate::stack::command::Run;
 use crate::stack::{COORDINATORS, Stack};
 
 /// The variable that names the program which kills (`kill`) and starts (`start`) the engine of the drill.
-pub const ENGINE: &str = "BIGSKIES_DRILL_ENGINE";
+pub const ENGINE: &str = "BIGSKIES_ENGINE_SCRIPT";
 /// How long containers may take to run again after their engine does.
 const RETURN: Duration = Duration::from_secs(60);
 

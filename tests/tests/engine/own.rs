@@ -1,4 +1,4 @@
-//! An engine of one's own: `deploy/drill-engine.sh`, around this program.
+//! An engine of one's own: `deploy/own-engine.sh`, around this program.
 
 use std::env;
 use std::path::PathBuf;
@@ -45,7 +45,7 @@ async fn around() -> Result<bool> {
         up = up => match up {
             Ok(status) if status.success() => inside(&mut ends).await,
             Ok(_) => Err(anyhow::anyhow!("no engine of the tests' own came up, see above")),
-            Err(error) => Err(error).context("deploy/drill-engine.sh cannot be run"),
+            Err(error) => Err(error).context("deploy/own-engine.sh cannot be run"),
         },
         signal = ends.asked() => Err(anyhow::anyhow!("ended by {signal}")),
     };
@@ -85,7 +85,7 @@ async fn inside(ends: &mut Ends) -> Result<bool> {
 }
 
 fn script() -> PathBuf {
-    root().join("deploy/drill-engine.sh")
+    root().join("deploy/own-engine.sh")
 }
 
 fn command(arguments: &[&str]) -> Command {

@@ -9,10 +9,10 @@ use envelope::{Operation, PluginId};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use testkit::eventually;
-use tests::drill::{Asked, Requester};
 use tests::stack::command::Run;
 use tests::stack::images::Script;
 use tests::stack::listener::json as payload;
+use tests::stack::requester::{Asked, Requester};
 use tokio::time::{Instant, sleep};
 
 use super::super::e2e::runner::Case;

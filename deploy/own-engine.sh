@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# drill-engine.sh up [IMAGE...]|down|kill|stop|start|run COMMAND...: a container engine of one's own, which may be killed.
+# own-engine.sh up [IMAGE...]|down|kill|stop|start|run COMMAND...: a container engine of one's own, which may be killed.
 # It has a network of its own too, so that this machine's engine and its rules for packets are left alone.
 #
 # up: starts it, with the framework's images and these. down: ends it and deletes everything of it. kill: SIGKILL.
