@@ -33,7 +33,9 @@ pub(super) async fn uninstall(ctx: &Context, subject: Subject) -> Result<(), Ste
     // What it was before its last update has left its part too.
     let manifests: Vec<Manifest> = record.releases().map(Release::manifest).collect();
     let others = ctx.registrations.plugins().await?;
-    let others = others.iter().filter(|other| other.id != record.id).flat_map(Record::releases);
+    // One that is being removed, too, does not keep it: whichever comes last takes it.
+    let stays = |other: &&Record| other.id != record.id && !matches!(other.desired, Desired::Absent { .. });
+    let others = others.iter().filter(stays).flat_map(Record::releases);
     let shared: BTreeSet<&str> = others.map(|release| release.reference.as_str()).collect();
     let mut image_removed = true;
     for release in record.releases() {

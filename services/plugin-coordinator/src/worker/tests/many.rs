@@ -76,13 +76,19 @@ impl Crowd {
     }
 
     async fn ask_for_starts(&self) {
+        self.ask_for(Work::Start, Desired::Running).await;
+    }
+
+    async fn ask_for(&self, work: Work, desired: Desired) {
         for id in &self.ids {
+            let mut record = self.ctx.registrations.plugin(id).await.expect("reads").expect("installed");
+            record.desired = desired.clone();
             let now = crate::clock::now();
             let operation = Running {
                 id: OperationId::new(),
                 plugin_id: id.clone(),
                 request_id: id.to_string(),
-                work: Work::Start,
+                work: work.clone(),
                 principal: "operator:ada".into(),
                 named: true,
                 step: "accepted".into(),
@@ -92,7 +98,7 @@ impl Crowd {
                 traceparent: None,
                 cancelled_by: None,
             };
-            self.ctx.registrations.begin(&operation, None, None).await.expect("records");
+            self.ctx.registrations.begin(&operation, Some(&record), None).await.expect("records");
         }
     }
 
@@ -110,7 +116,10 @@ impl Crowd {
                     plugin_id: id.clone(),
                     uid: record.uid,
                     generation: record.generation,
-                    outcome: AclOutcome::Applied { role: "role".into() },
+                    outcome: match record.desired {
+                        Desired::Absent { .. } => AclOutcome::Absent,
+                        _ => AclOutcome::Applied { role: "role".into() },
+                    },
                     at: crate::clock::now(),
                 };
                 self.ctx.acls.set(id.clone(), Some(status));
@@ -282,4 +291,16 @@ async fn what_an_engine_took_with_it_runs_again_once_it_is_back_and_nothing_is_h
         assert!(matches!(answer, Some(Answer::Success(_))), "{id}: {answer:?}");
     }
     assert!(starts(&crowd).await.iter().all(|(_, _, start, failures)| start.is_some() && *failures == 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_of_fifty_that_are_removed_at_once_takes_their_image_along() {
+    let crowd = Crowd::of(0).await;
+    let running = async |crowd: &Crowd| crowd.in_phase(Phase::Running).await == COUNT;
+    crowd.until(Duration::from_secs(30), running).await;
+    crowd.ask_for(Work::Remove, Desired::Absent { remove_volumes: true }).await;
+    let gone = async |crowd: &Crowd| crowd.ctx.registrations.plugins().await.expect("reads").is_empty();
+    crowd.until(Duration::from_secs(60), gone).await;
+    assert_eq!(crowd.engine.all().len(), 0);
+    assert!(!crowd.engine.images().contains(&IMAGE.to_owned()), "{:?}", crowd.engine.images());
 }
