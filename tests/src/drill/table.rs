@@ -74,7 +74,8 @@ pub enum Kind {
 /// A step of an operation, with the moments that there are in it.
 #[derive(Debug, Clone, Copy)]
 pub struct Stage {
-    step: &'static str,
+    /// Its name.
+    pub step: &'static str,
     kind: Kind,
     moments: &'static [Moment],
     /// Whether it is taken after the operation has ended.
@@ -510,13 +511,14 @@ pub fn rows() -> Vec<Row> {
     rows
 }
 
-/// Whether somebody is killed at this step of this operation. A wait is the same in whatever operation it is met, and
-/// the engine is waited for where it is killed.
+/// Whether somebody is killed at this step of this operation. A wait is the same in whatever operation it is met. The
+/// engine is waited for, and what ended with it is resumed, where it is killed.
 pub fn has_rows(operation: &str, step: &str) -> bool {
     let of = |scenario: &Scenario, stage: &Stage| {
         stage.step == step && (scenario.operation.as_str() == operation || stage.kind == Kind::Wait)
     };
-    step == "await_engine" || SCENARIOS.iter().any(|s| s.stages.iter().any(|stage| of(s, stage)))
+    ["await_engine", "resume"].contains(&step)
+        || SCENARIOS.iter().any(|s| s.stages.iter().any(|stage| of(s, stage)))
 }
 
 /// The rows that every run of tests goes through.
