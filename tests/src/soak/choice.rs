@@ -31,8 +31,9 @@ pub(super) enum Beside {
     Other(Ask),
 }
 
-/// Refusals that are right whenever somebody else asks about the same plugin.
-const CROSSED: &[ErrorCode] = &[ErrorCode::Busy, ErrorCode::Cancelled, ErrorCode::InvalidPhase];
+/// Refusals that are right whenever somebody else asks about the same plugin: a cancelled swap goes back.
+const CROSSED: &[ErrorCode] =
+    &[ErrorCode::Busy, ErrorCode::Cancelled, ErrorCode::InvalidPhase, ErrorCode::RolledBack];
 /// Refusals that are right while something that is needed is away, or has just been.
 const OUTAGE: &[ErrorCode] = &[
     ErrorCode::StartFailed,

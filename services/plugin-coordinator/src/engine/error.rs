@@ -244,8 +244,13 @@ impl StartError {
         }
     }
 
-    /// Whether it is the fault of this very container, so that another one of the same kind may be started.
-    pub const fn is_of_the_container(&self) -> bool {
-        matches!(self, Self::MissingNetwork { .. } | Self::Stuck { .. })
+    /// Whether it is the fault of this very container, so that another one of the same kind may be started. A network
+    /// that is missing for one that was made just now (`new`) is missing for the next one, too.
+    pub const fn is_of_the_container(&self, new: bool) -> bool {
+        match self {
+            Self::Stuck { .. } => true,
+            Self::MissingNetwork { .. } => !new,
+            Self::PortTaken { .. } | Self::BadCommand { .. } | Self::Engine(_) => false,
+        }
     }
 }

@@ -146,8 +146,7 @@ pub(super) async fn start_process(ctx: &Context, subject: Subject) -> Result<(),
         ctx.health.starts(&record.id);
     }
     match ctx.engine.start(&name).await {
-        // One that has run before is not what another one would be: that one may start.
-        Err(error) if error.is_of_the_container() && !matches!(found, Some(State::Created)) => {
+        Err(error) if error.is_of_the_container(matches!(found, Some(State::Created))) => {
             return super::stop::replace(ctx, record, &error.to_string()).await;
         }
         started => started?,

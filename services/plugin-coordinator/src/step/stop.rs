@@ -1,5 +1,7 @@
 //! Stopping, and finding a container stopped, changed or gone.
 
+use std::time::Duration;
+
 use envelope::payload::event::EventKind;
 use envelope::payload::lifecycle::ExitRecord;
 use envelope::payload::login::DeprovisionRequest;
@@ -16,6 +18,8 @@ use crate::record::{Desired, Record, StartProgress};
 
 const TAIL_LINES: u32 = 50;
 const TAIL_BYTES: usize = 8 * 1024;
+/// The pause before a container that cannot be started is followed by another.
+const ANOTHER: Duration = Duration::from_secs(2);
 
 /// Stops a plugin's container if it runs, keeps its exit code and last lines, and removes it if `remove`.
 pub(super) async fn collect(
@@ -242,8 +246,10 @@ pub(super) async fn lost(ctx: &Context, subject: Subject) -> Result<(), StepErro
     anew(ctx, record).await
 }
 
-/// Its container can never be started again: a new one takes its place.
-pub(super) async fn replace(ctx: &Context, record: Record, why: &str) -> Result<(), StepError> {
+/// Its container can never be started: a new one takes its place, soon, so that an engine that can start none is not
+/// kept busy with them.
+pub(super) async fn replace(ctx: &Context, mut record: Record, why: &str) -> Result<(), StepError> {
+    record.retry_at = Some(crate::clock::now().after(ANOTHER));
     let message = format!("The container of {} is replaced by a new one: {why}.", record.id);
     ctx.reporter.notice(EventKind::Drift, &record.id, message, "the engine refused to start the container");
     ctx.engine.remove(&ctx.policy.container_name(&record.id)).await?;

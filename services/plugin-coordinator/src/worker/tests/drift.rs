@@ -243,13 +243,20 @@ async fn a_container_that_the_engine_cannot_start_any_more_is_replaced_and_the_s
 }
 
 #[tokio::test]
-async fn a_new_container_that_the_engine_cannot_start_is_told_and_not_made_again_and_again() {
+async fn a_new_container_without_its_network_is_told_and_one_that_the_engine_lost_track_of_is_replaced() {
     use crate::engine::StartError;
     let stage = Stage::new().await;
     stage.install().await;
-    stage.engine.fail_next(Verb::Start, StartError::Stuck { message: "task 0123: already exists".into() });
+    let missing = StartError::MissingNetwork { message: "network 4567 not found".into() };
+    stage.engine.fail_next(Verb::Start, missing);
     stage.start().await;
     let told = stage.fails("start", ErrorCode::StartFailed).await;
-    assert!(told.message.contains("cannot start this container"), "{}", told.message);
+    assert!(told.message.contains("does not exist"), "{}", told.message);
     assert_eq!((stage.containers().await, stage.engine.count(Verb::Create)), (0, 1));
+    // The engine was killed while it started it.
+    stage.engine.fail_next(Verb::Start, StartError::Stuck { message: "task 0123: already exists".into() });
+    stage.ask("again", Work::Start, Some(Desired::Running), Duration::from_secs(600)).await;
+    stage.settle().await;
+    assert_eq!(stage.succeeds("again").await["phase"], "running");
+    assert_eq!((stage.containers().await, stage.engine.count(Verb::Create)), (1, 3));
 }
