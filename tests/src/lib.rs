@@ -20,3 +20,4 @@ pub mod stack;
 pub mod drill;
 
 pub mod soak;
+pub mod load;
