@@ -25,9 +25,10 @@ use crate::stack::images::Script;
 use crate::stack::{COORDINATORS, Stack};
 use engine::{Engine, Environment, MARK};
 use lifecycle::Times;
-use meter::{Meter, SERVICES};
+use meter::{Meter, SERVICES, spent};
 use publisher::Crowd;
 pub use publisher::Fault;
+use report::Phase;
 pub use report::Report;
 use witness::Witness;
 
@@ -50,13 +51,16 @@ pub struct Options {
     pub cycles: usize,
     /// How many seconds their manifests give between two health messages.
     pub interval: u32,
+    /// Whether the engine lists the crowd's containers also while these are started. A plugin that has no container yet
+    /// is looked for among all there are, each time it is looked at: with a thousand that takes most of an hour.
+    pub listed: bool,
     /// What is wrong with one plugin, for seeing that it is noticed.
     pub plant: Option<Fault>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { minutes: 10, plugins: 1000, cycles: CYCLES, interval: 1, plant: None }
+        Self { minutes: 10, plugins: 1000, cycles: CYCLES, interval: 1, listed: false, plant: None }
     }
 }
 
@@ -79,17 +83,21 @@ pub async fn run(stack: &Stack, options: &Options) -> Result<Report> {
 
     let witness = Witness::listen(stack, crowd.book.clone()).await?;
     let ids = crowd::ids(options.plugins)?;
-    let installed = crowd::install(stack, &ids, &simulated, options.interval).await?;
-    println!("load: {} plugins are installed after {:.1} s", ids.len(), installed.as_secs_f64());
-    println!("load: asked of the engine for that: {:?}", engine.calls());
-    let started = crowd::start(stack, &ids).await?;
+    let mut phases = Phases { stack, engine: &engine, before: spent(stack).await?, done: Vec::new() };
+    engine.calls();
+    let took = crowd::install(stack, &ids, &simulated, options.interval).await?;
+    phases.end("install all", took).await?;
+    engine.list(options.listed);
+    let took = crowd::start(stack, &ids).await?;
     crowd::well(&crowd.book, ids.len()).await?;
-    println!("load: they are started after {:.1} s", started.as_secs_f64());
-    println!("load: asked of the engine for that: {:?}", engine.calls());
+    engine.list(true);
+    phases.end("start all", took).await?;
     sleep(SETTLES).await;
-    let known = crowd::restart(stack, &crowd.book, ids.len()).await?;
-    println!("load: the plugin coordinator knows them after {:.1} s", known.as_secs_f64());
-    println!("load: asked of the engine for that: {:?}", engine.calls());
+    phases.end("all settle", SETTLES).await?;
+    let took = crowd::restart(stack, &crowd.book, ids.len()).await?;
+    // Its process is a new one.
+    phases.before[0] = 0.0;
+    phases.end("restart of the plugin coordinator until all are known to be healthy", took).await?;
     sleep(SETTLES).await;
 
     let suspect = ids.last().context("a crowd of nobody says nothing")?;
@@ -117,7 +125,7 @@ pub async fn run(stack: &Stack, options: &Options) -> Result<Report> {
     Ok(Report {
         crowd: (ids.len(), options.interval),
         lasted,
-        brought_up: (installed, started, known),
+        brought_up: phases.done,
         totals,
         dropped,
         usages,
@@ -125,6 +133,30 @@ pub async fn run(stack: &Stack, options: &Options) -> Result<Report> {
         times: (idle, loaded),
         noticed,
     })
+}
+
+/// The parts of bringing the crowd up.
+struct Phases<'a> {
+    stack: &'a Stack,
+    engine: &'a Engine,
+    before: [f64; SERVICES.len()],
+    done: Vec<Phase>,
+}
+
+impl Phases<'_> {
+    /// One is done, and the next begins.
+    async fn end(&mut self, what: &'static str, took: Duration) -> Result<()> {
+        let now = spent(self.stack).await?;
+        let mut since = now;
+        for (since, before) in since.iter_mut().zip(self.before) {
+            *since -= before;
+        }
+        self.before = now;
+        let phase = Phase { what, took, spent: since, calls: self.engine.calls() };
+        println!("load: {phase}");
+        self.done.push(phase);
+        Ok(())
+    }
 }
 
 /// The plugin coordinator reaches the engine through ours from now on.

@@ -101,6 +101,28 @@ impl Drop for Meter {
     }
 }
 
+async fn processes(stack: &Stack) -> Result<Vec<(&'static str, u32)>> {
+    let mut processes = Vec::new();
+    for service in SERVICES {
+        let container = stack.container(service);
+        let pid = Run::docker(["inspect", "--format", "{{.State.Pid}}", &container]).line().await?;
+        processes.push((service, pid.parse().with_context(|| format!("{service} has the process {pid:?}"))?));
+    }
+    Ok(processes)
+}
+
+/// How much of a processor's time each service has taken since it was started, in seconds.
+///
+/// # Errors
+/// A service does not run.
+pub async fn spent(stack: &Stack) -> Result<[f64; SERVICES.len()]> {
+    let mut spent = [0.0; SERVICES.len()];
+    for (spent, (_, pid)) in spent.iter_mut().zip(processes(stack).await?) {
+        *spent = sample(pid, 0.0)?.cpu_seconds;
+    }
+    Ok(spent)
+}
+
 fn sample(pid: u32, minutes: f64) -> Result<Sample> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));

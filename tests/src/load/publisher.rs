@@ -89,7 +89,7 @@ impl Crowd {
                 continue;
             }
             *said += 1;
-            let is_new = *said % SAME == 0;
+            let is_new = said.is_multiple_of(SAME);
             self.book.sends(&id, is_new.then_some(*said / SAME));
             if self.has(&id, Fault::Lost) {
                 continue;

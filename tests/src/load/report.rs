@@ -6,13 +6,37 @@ use std::time::Duration;
 
 use super::book::Totals;
 use super::lifecycle::{TIMED, Times, quantile};
-use super::meter::Usage;
+use super::meter::{SERVICES, Usage};
 
 /// Memory may grow by so much, in KiB a minute: what comes and goes with buffers and the allocator's pages is less
 /// in ten minutes.
 pub const MOST_SLOPE: f64 = 256.0;
 /// In less time growth cannot be told from noise.
 const LEAST_MINUTES: u64 = 5;
+
+/// A part of bringing the crowd up.
+#[derive(Debug)]
+pub struct Phase {
+    /// What was done.
+    pub what: &'static str,
+    /// How long it took.
+    pub took: Duration,
+    /// Processor time of each service, in seconds.
+    pub spent: [f64; SERVICES.len()],
+    /// What the engine was asked for.
+    pub calls: BTreeMap<String, u64>,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "| {} | {:.1} s |", self.what, self.took.as_secs_f64())?;
+        for spent in self.spent {
+            write!(f, " {spent:.1} s |")?;
+        }
+        let of = |call: &str| self.calls.get(call).copied().unwrap_or_default();
+        write!(f, " {}, {} |", of("GET containers"), of("GET containers/*/json"))
+    }
+}
 
 /// Everything that was found.
 #[derive(Debug)]
@@ -21,9 +45,8 @@ pub struct Report {
     pub crowd: (usize, u32),
     /// How long it was measured.
     pub lasted: Duration,
-    /// How long it took to install all, to start all, and after a restart of the plugin coordinator until all were
-    /// known to be healthy.
-    pub brought_up: (Duration, Duration, Duration),
+    /// How it was brought up.
+    pub brought_up: Vec<Phase>,
     /// What came of the crowd's health.
     pub totals: Totals,
     /// Lines of logs that tell of messages that were dropped.
@@ -89,82 +112,86 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (count, seconds) = self.crowd;
-        let ((install, start, restart), totals) = (self.brought_up, &self.totals);
         let lasted = self.lasted.as_secs_f64();
         writeln!(f, "# {count} plugins, each with health each second, for {lasted:.0} s\n")?;
+        let stale = 3 * seconds;
         writeln!(
             f,
-            "Their manifests give {seconds} s between two health messages: stale after {} s.\n",
-            3 * seconds
-        )?;
-        writeln!(f, "| | |\n|---|---|")?;
-        let each = |all: Duration| all.as_secs_f64() * 1000.0 / count as f64;
-        writeln!(f, "| install all | {:.1} s, {:.0} ms each |", install.as_secs_f64(), each(install))?;
-        writeln!(f, "| start all | {:.1} s, {:.0} ms each |", start.as_secs_f64(), each(start))?;
-        writeln!(
-            f,
-            "| restart of the plugin coordinator until all are known healthy | {:.1} s |",
-            restart.as_secs_f64()
+            "Their manifests give {seconds} s between two health messages: stale after {stale} s.\n"
         )?;
         writeln!(
             f,
-            "| health messages sent, taken by the broker for a listener | {}, {} |",
-            totals.sent, totals.taken
+            "| bringing it up | took | {} | lists, looks |\n|---|---|---|---|---|---|---|",
+            SERVICES.join(" | ")
         )?;
-        writeln!(f, "| a second | {:.0} |", totals.taken as f64 / lasted)?;
-        writeln!(f, "| not taken | {:?} |", totals.untaken)?;
-        writeln!(f, "| longest gap between two of one plugin | {:.2} s |", totals.longest_gap.as_secs_f64())?;
-        writeln!(
-            f,
-            "| numbers in them that were told in time, never told | {}, {} |",
-            totals.delays.len(),
-            totals.untold
-        )?;
-        let delay = |part| quantile(&totals.delays, part).as_secs_f64() * 1000.0;
-        writeln!(
-            f,
-            "| until told: median, 99 %, longest | {:.0}, {:.0}, {:.0} ms |",
-            delay(0.5),
-            delay(0.99),
-            delay(1.0)
-        )?;
-        writeln!(f, "| told to be not healthy, events | {}, {:?} |", totals.odd.len(), totals.events)?;
-        writeln!(f, "| lines of logs about dropped messages | {} |", self.dropped.len())?;
-        let noticed =
-            self.noticed.map_or("never".to_owned(), |noticed| format!("{:.1} s", noticed.as_secs_f64()));
-        writeln!(f, "| one that falls silent is told to be stale after | {noticed} |\n")?;
-        writeln!(
-            f,
-            "| process | memory at the beginning, end, most (MiB) | slope (KiB/min) | processor |\n|---|---|---|---|"
-        )?;
-        for usage in &self.usages {
-            let (first, last, most) = usage.kib;
-            let mib = |kib: f64| kib / 1024.0;
-            let (service, slope, cpu) = (usage.service, usage.slope, usage.cpu * 100.0);
-            writeln!(
-                f,
-                "| {service} | {:.1}, {:.1}, {:.1} | {slope:.0} | {cpu:.1} % |",
-                mib(first),
-                mib(last),
-                mib(most)
-            )?;
+        for phase in &self.brought_up {
+            writeln!(f, "{phase}")?;
         }
-        writeln!(
-            f,
-            "\n| real plugin (medians of {}) | idle | under load | ratio |\n|---|---|---|---|",
-            self.times.1.cycles()
-        )?;
-        let medians = self.times.0.medians().into_iter().zip(self.times.1.medians());
-        for (operation, (idle, loaded)) in TIMED.iter().zip(medians) {
-            let (idle, loaded) = (idle.as_secs_f64(), loaded.as_secs_f64());
-            writeln!(f, "| {operation} | {idle:.3} s | {loaded:.3} s | {:.2} |", loaded / idle)?;
-        }
+        self.health(f)?;
+        self.processes(f)?;
+        self.real(f)?;
         writeln!(f, "\n| asked of the engine | a second |\n|---|---|")?;
+        #[expect(clippy::cast_precision_loss, reason = "a number of calls")]
         for (call, times) in &self.calls {
             writeln!(f, "| {call} | {:.2} |", *times as f64 / lasted)?;
         }
         for fault in self.faults() {
             writeln!(f, "\nNOT: {fault}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Report {
+    fn health(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let totals = &self.totals;
+        let (told, untold) = (totals.delays.len(), totals.untold);
+        let millis = |part| quantile(&totals.delays, part).as_millis();
+        let gap = totals.longest_gap.as_secs_f64();
+        let noticed =
+            self.noticed.map_or("never".to_owned(), |noticed| format!("{:.1} s", noticed.as_secs_f64()));
+        writeln!(f, "\n| health | |\n|---|---|")?;
+        writeln!(
+            f,
+            "| messages sent, taken by the broker for a listener | {}, {} |",
+            totals.sent, totals.taken
+        )?;
+        writeln!(f, "| not taken | {:?} |", totals.untaken)?;
+        writeln!(f, "| connections that ended | {} |", totals.disconnected)?;
+        writeln!(f, "| longest gap between two messages of one plugin | {gap:.2} s |")?;
+        writeln!(f, "| numbers in them that were told before the next, that were not | {told}, {untold} |")?;
+        let (median, most, longest) = (millis(0.5), millis(0.99), millis(1.0));
+        writeln!(f, "| until told: median, 99 %, longest | {median}, {most}, {longest} ms |")?;
+        writeln!(f, "| told to be not healthy, events | {}, {:?} |", totals.odd.len(), totals.events)?;
+        writeln!(f, "| lines of logs about dropped messages | {} |", self.dropped.len())?;
+        writeln!(f, "| one that falls silent is told to be stale after | {noticed} |")
+    }
+
+    fn processes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "\n| process | memory at first, at last, most (MiB) | slope (KiB/min) | of a processor |\n|---|---|---|---|"
+        )?;
+        for usage in &self.usages {
+            let (first, last, most) = usage.kib;
+            let [first, last, most] = [first, last, most].map(|kib| kib / 1024.0);
+            let (service, slope, cpu) = (usage.service, usage.slope, usage.cpu * 100.0);
+            writeln!(f, "| {service} | {first:.1}, {last:.1}, {most:.1} | {slope:.0} | {cpu:.1} % |")?;
+        }
+        Ok(())
+    }
+
+    fn real(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (idle, loaded) = &self.times;
+        writeln!(
+            f,
+            "\n| a real plugin, medians of {} | alone | under load | ratio |\n|---|---|---|---|",
+            loaded.cycles()
+        )?;
+        for (operation, (idle, loaded)) in TIMED.iter().zip(idle.medians().into_iter().zip(loaded.medians()))
+        {
+            let (idle, loaded) = (idle.as_secs_f64(), loaded.as_secs_f64());
+            writeln!(f, "| {operation} | {idle:.3} s | {loaded:.3} s | {:.2} |", loaded / idle)?;
         }
         Ok(())
     }
