@@ -11,6 +11,7 @@ mod lifecycle;
 mod meter;
 mod publisher;
 mod report;
+mod wire;
 mod witness;
 
 use std::collections::BTreeMap;
@@ -104,7 +105,7 @@ pub async fn run(stack: &Stack, options: &Options) -> Result<Report> {
     engine.calls();
     let meter = Meter::begin(stack).await?;
     let begin = Instant::now();
-    crowd.book.begin();
+    crowd.book.begin(options.interval);
     if let Some(fault) = options.plant {
         crowd.plant(suspect, fault);
     }

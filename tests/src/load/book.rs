@@ -12,6 +12,11 @@ use envelope::PluginId;
 use serde_json::Value;
 use tokio::time::Instant;
 
+/// How long a message may be on its way.
+const TRAVEL: Duration = Duration::from_millis(300);
+/// How long it may take until what was seen of a silence is told.
+const LAG: Duration = Duration::from_secs(5);
+
 /// All plugins of the crowd.
 #[derive(Debug, Default)]
 pub struct Book(Mutex<State>);
@@ -21,6 +26,8 @@ struct State {
     pages: BTreeMap<PluginId, Page>,
     totals: Totals,
     measured: bool,
+    /// For how long a plugin may be silent.
+    silence: Duration,
 }
 
 /// One plugin.
@@ -29,6 +36,8 @@ struct Page {
     /// The number that was said last and is not told yet.
     mark: Option<(u64, Instant)>,
     taken_at: Option<Instant>,
+    /// When it was last silent for longer than it may be.
+    late_at: Option<Instant>,
     told: Option<(String, String)>,
 }
 
@@ -51,6 +60,8 @@ pub struct Totals {
     pub untold: u64,
     /// Plugins that were told to be other than running and healthy, and what.
     pub odd: Vec<String>,
+    /// The same of plugins that had been silent for longer than they may be, because this process was late.
+    pub late: u64,
     /// Events about plugins of the crowd, by kind.
     pub events: BTreeMap<String, u64>,
 }
@@ -72,11 +83,13 @@ impl Book {
     }
 
     /// From now on it counts.
-    pub fn begin(&self) {
+    pub fn begin(&self, interval: u32) {
         let mut state = self.state();
+        // A message is on its way for a while before the broker answers to it.
+        state.silence = Duration::from_secs(3 * u64::from(interval)).saturating_sub(TRAVEL);
         (state.totals, state.measured) = (Totals::default(), true);
         for page in state.pages.values_mut() {
-            (page.mark, page.taken_at) = (None, None);
+            (page.mark, page.taken_at, page.late_at) = (None, None, None);
         }
     }
 
@@ -90,7 +103,7 @@ impl Book {
     /// A message is sent now, with a number that is new.
     pub fn sends(&self, id: &PluginId, mark: Option<u64>) {
         let mut state = self.state();
-        let State { pages, totals, measured } = &mut *state;
+        let State { pages, totals, measured, .. } = &mut *state;
         if !*measured {
             return;
         }
@@ -104,7 +117,7 @@ impl Book {
     /// The broker has answered to a message: what, unless it took it.
     pub fn answered(&self, id: &PluginId, odd: Option<String>) {
         let mut state = self.state();
-        let State { pages, totals, measured } = &mut *state;
+        let State { pages, totals, measured, silence } = &mut *state;
         if !*measured {
             return;
         }
@@ -114,8 +127,12 @@ impl Book {
         }
         totals.taken += 1;
         let now = Instant::now();
-        if let Some(before) = pages.entry(id.clone()).or_default().taken_at.replace(now) {
+        let page = pages.entry(id.clone()).or_default();
+        if let Some(before) = page.taken_at.replace(now) {
             totals.longest_gap = totals.longest_gap.max(now - before);
+            if now - before > *silence {
+                page.late_at = Some(now);
+            }
         }
     }
 
@@ -127,11 +144,15 @@ impl Book {
     /// The plugin coordinator has told a state.
     pub fn told(&self, id: &PluginId, told: &Value) {
         let mut state = self.state();
-        let State { pages, totals, measured } = &mut *state;
+        let State { pages, totals, measured, silence } = &mut *state;
         let page = pages.entry(id.clone()).or_default();
         let word = |name: &str| told[name].as_str().unwrap_or_default().to_owned();
         let (phase, health) = (word("phase"), word("health"));
-        if *measured && (phase != "running" || health != "healthy") {
+        let is_late = page.taken_at.is_some_and(|at| at.elapsed() > *silence)
+            || page.late_at.is_some_and(|at| at.elapsed() < LAG);
+        if *measured && (phase != "running" || health != "healthy") && is_late {
+            totals.late += 1;
+        } else if *measured && (phase != "running" || health != "healthy") {
             totals.odd.push(format!("{id} is {phase} and {health}: {}", told["health_message"]));
         }
         page.told = Some((phase, health));
@@ -194,7 +215,7 @@ mod tests {
     #[tokio::test]
     async fn a_number_that_is_not_told_before_the_next_is_lost() {
         let (book, id) = (Book::default(), PluginId::parse("one").expect("an id"));
-        book.begin();
+        book.begin(1);
         book.sends(&id, Some(1));
         book.told(&id, &told("healthy", 1));
         book.sends(&id, Some(2));
@@ -208,7 +229,7 @@ mod tests {
     async fn whoever_is_not_healthy_while_it_counts_is_odd() {
         let (book, id) = (Book::default(), PluginId::parse("one").expect("an id"));
         book.told(&id, &told("stale", 0));
-        book.begin();
+        book.begin(1);
         book.told(&id, &told("stale", 0));
         book.answered(&id, Some("nobody listens".to_owned()));
         let totals = book.end();

@@ -2,6 +2,7 @@
 //! control topics, and says each second that it is healthy.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,11 +10,11 @@ use anyhow::{Context as _, Result};
 use envelope::payload::health::{Health, HealthStatus};
 use envelope::topic::plugin;
 use envelope::{Envelope, MessageType, PluginId};
-use testkit::{Client, Version};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::book::{Book, SAID};
 use super::engine::Environment;
+use super::wire::Wire;
 
 /// How often it says its health.
 pub const EACH: Duration = Duration::from_secs(1);
@@ -63,27 +64,26 @@ impl Crowd {
     pub async fn live(self, environment: Environment) {
         let mut said = 0;
         loop {
-            match self.connected(&environment, &mut said).await {
-                Ok(()) => {}
-                Err(error) => eprintln!("load: a plugin of the crowd: {error:#}"),
-            }
+            let Err(error) = self.connected(&environment, &mut said).await;
+            eprintln!("load: a plugin of the crowd: {error:#}");
             self.book.disconnected();
             sleep(PAUSE).await;
         }
     }
 
     /// One connection, until it ends.
-    async fn connected(&self, environment: &Environment, said: &mut u64) -> Result<()> {
+    async fn connected(&self, environment: &Environment, said: &mut u64) -> Result<Infallible> {
         let of = |name: &str| environment.get(name).with_context(|| format!("it was given no {name}"));
         let id = PluginId::parse(of("PLUGIN_ID")?)?;
         let (user, password) = (of("MQTT_USERNAME")?.as_str(), of("MQTT_PASSWORD")?.as_str());
-        let client = Client::connect(self.port, (user, password), id.as_str(), Version::V5).await;
-        let client = client.with_context(|| format!("{id} cannot connect"))?;
-        client.subscribe(&plugin::control(&id)).await?;
+        let wire = Wire::connect(self.port, id.as_str(), user, password).await;
+        let mut wire = wire.with_context(|| format!("{id} cannot connect"))?;
+        wire.subscribe(&plugin::control(&id)).await?;
         let topic = plugin::health(&id);
+        let mut payload = message(&id, *said / SAME);
         let mut ticks = interval(EACH);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while client.is_connected() {
+        loop {
             ticks.tick().await;
             if self.has(&id, Fault::Silent) {
                 continue;
@@ -94,15 +94,20 @@ impl Crowd {
             if self.has(&id, Fault::Lost) {
                 continue;
             }
-            let odd = match client.publish(&topic, message(&id, *said / SAME), 1, false).await {
+            if is_new {
+                payload = message(&id, *said / SAME);
+            }
+            let odd = match wire.publish(&topic, &payload).await {
                 Ok(0) => None,
                 Ok(0x10) => Some("nobody listened".to_owned()),
                 Ok(code) => Some(format!("the broker refused it with {code:#x}")),
-                Err(refusal) => Some(format!("it was not taken: {refusal}")),
+                Err(error) => {
+                    self.book.answered(&id, Some(format!("it was not taken: {error:#}")));
+                    return Err(error);
+                }
             };
             self.book.answered(&id, odd);
         }
-        Ok(())
     }
 }
 

@@ -88,6 +88,13 @@ impl Report {
                 totals.odd.len()
             ));
         }
+        if totals.late > 0 {
+            faults.push(format!(
+                "{} times a plugin was told to be not healthy because the load itself was late: this machine is too \
+                 busy for it, and nothing is shown; try again when less runs on it",
+                totals.late
+            ));
+        }
         if !totals.events.is_empty() {
             faults.push(format!(
                 "there were events about plugins that nothing happened to: {:?}",
@@ -163,6 +170,7 @@ impl Report {
         let (median, most, longest) = (millis(0.5), millis(0.99), millis(1.0));
         writeln!(f, "| until told: median, 99 %, longest | {median}, {most}, {longest} ms |")?;
         writeln!(f, "| told to be not healthy, events | {}, {:?} |", totals.odd.len(), totals.events)?;
+        writeln!(f, "| the same because the load itself was late | {} |", totals.late)?;
         writeln!(f, "| lines of logs about dropped messages | {} |", self.dropped.len())?;
         writeln!(f, "| one that falls silent is told to be stale after | {noticed} |")
     }

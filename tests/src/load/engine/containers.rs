@@ -15,7 +15,21 @@ use super::{Environment, MARK, Process};
 /// All of them.
 pub(super) struct Containers {
     process: Process,
-    all: Mutex<BTreeMap<String, Container>>,
+    all: Mutex<All>,
+}
+
+#[derive(Default)]
+struct All {
+    by_id: BTreeMap<String, Container>,
+    ids: BTreeMap<String, String>,
+}
+
+impl All {
+    /// The id of the container of that id or name.
+    fn id(&self, named: &str) -> Option<String> {
+        let id = self.ids.get(named).map_or(named, String::as_str);
+        self.by_id.contains_key(id).then(|| id.to_owned())
+    }
 }
 
 struct Container {
@@ -27,6 +41,8 @@ struct Container {
     finished: Option<String>,
     /// Its process, while that runs.
     process: Option<JoinHandle<()>>,
+    /// As it is shown, until something of it changes.
+    shown: Option<Vec<u8>>,
 }
 
 impl Drop for Container {
@@ -40,7 +56,7 @@ impl Containers {
         Self { process, all: Mutex::default() }
     }
 
-    fn all(&self) -> MutexGuard<'_, BTreeMap<String, Container>> {
+    fn all(&self) -> MutexGuard<'_, All> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -50,7 +66,7 @@ impl Containers {
             return request.query.get("fromImage").is_some_and(|image| image.contains(MARK));
         }
         let Some((named, _)) = named(request) else { return false };
-        named.contains(MARK) || self.all().contains_key(named)
+        named.contains(MARK) || self.all().id(named).is_some()
     }
 
     /// Makes a container, when it is one of the crowd's.
@@ -61,15 +77,23 @@ impl Containers {
         }
         let name = request.query.get("name").cloned().unwrap_or_default();
         let mut all = self.all();
-        if let Some((id, _)) = all.iter().find(|(_, there)| there.name == name) {
+        if let Some(id) = all.ids.get(&name) {
             let message =
                 format!("Conflict. The container name \"/{name}\" is already in use by container {id:?}.");
             return Some(Answer::refused(409, &message));
         }
         let id = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
-        let container =
-            Container { name, created: now(), body, started: None, finished: None, process: None };
-        all.insert(id.clone(), container);
+        let container = Container {
+            name: name.clone(),
+            created: now(),
+            body,
+            started: None,
+            finished: None,
+            process: None,
+            shown: None,
+        };
+        all.by_id.insert(id.clone(), container);
+        all.ids.insert(name, id.clone());
         Some(Answer::new(201, json!({"Id": id, "Warnings": []})))
     }
 
@@ -81,17 +105,22 @@ impl Containers {
         }
         let (named, verb) = named(request).unwrap_or_default();
         let mut all = self.all();
-        let found =
-            all.iter().find(|(id, there)| *id == named || there.name == named).map(|(id, _)| id.clone());
-        let missing = || Answer::refused(404, &format!("No such container: {named}"));
-        let Some((id, there)) = found.and_then(|id| Some((id.clone(), all.get_mut(&id)?))) else {
-            return missing();
+        let Some(id) = all.id(named) else {
+            return Answer::refused(404, &format!("No such container: {named}"));
+        };
+        if (request.method.as_str(), verb) == ("DELETE", "") {
+            let gone = all.by_id.remove(&id);
+            gone.and_then(|gone| all.ids.remove(&gone.name));
+            return Answer::new(204, Value::Null);
+        }
+        let Some(there) = all.by_id.get_mut(&id) else {
+            return Answer::refused(404, &format!("No such container: {named}"));
         };
         match (request.method.as_str(), verb) {
-            ("GET", "json") => Answer::new(200, there.inspected(&id)),
+            ("GET", "json") => Answer::bytes(there.shown(&id)),
             ("POST", "start") if there.process.is_some() => Answer::new(304, Value::Null),
             ("POST", "start") => {
-                (there.started, there.finished) = (Some(now()), None);
+                (there.started, there.finished, there.shown) = (Some(now()), None, None);
                 there.process = Some((self.process)(there.environment()));
                 Answer::new(204, Value::Null)
             }
@@ -100,10 +129,6 @@ impl Containers {
                 Answer::new(status, Value::Null)
             }
             ("POST", "wait") => Answer::new(200, json!({"StatusCode": 0})),
-            ("DELETE", "") => {
-                all.remove(&id);
-                Answer::new(204, Value::Null)
-            }
             ("HEAD", "archive") => Answer::new(404, Value::Null),
             ("GET", "archive") => Answer::refused(404, "Could not find the file in a simulated container"),
             ("PUT", "archive") | ("GET", "logs") => Answer::new(200, Value::Null),
@@ -128,7 +153,7 @@ impl Containers {
             (everything || there.1.process.is_some())
                 && wanted.iter().all(|(name, value)| labels[*name] == *value)
         };
-        let found: Vec<(&String, &Container)> = all.iter().collect();
+        let found: Vec<(&String, &Container)> = all.by_id.iter().collect();
         found.iter().filter(fits).map(|(id, there)| there.summary(id)).collect()
     }
 }
@@ -144,7 +169,7 @@ impl Container {
     fn end(&mut self) -> bool {
         let Some(process) = self.process.take() else { return false };
         process.abort();
-        self.finished = Some(now());
+        (self.finished, self.shown) = (Some(now()), None);
         true
     }
 
@@ -163,6 +188,14 @@ impl Container {
             .map(|(name, endpoint)| (name.clone(), endpoint.clone()))
             .collect::<serde_json::Map<_, _>>()
             .into()
+    }
+
+    /// As it is shown. It is looked at far more often than it changes.
+    fn shown(&mut self, id: &str) -> Vec<u8> {
+        if self.shown.is_none() {
+            self.shown = serde_json::to_vec(&self.inspected(id)).ok();
+        }
+        self.shown.clone().unwrap_or_default()
     }
 
     fn inspected(&self, id: &str) -> Value {

@@ -28,14 +28,23 @@ pub(super) struct Request {
 /// What is answered here.
 #[derive(Debug)]
 pub(super) struct Answer {
-    pub(super) status: u16,
-    /// Null is no body.
-    pub(super) body: Value,
+    status: u16,
+    body: Vec<u8>,
 }
 
 impl Answer {
+    /// Null is no body.
     pub(super) fn new(status: u16, body: Value) -> Self {
+        let body = match &body {
+            Value::Null => Vec::new(),
+            body => body.to_string().into_bytes(),
+        };
         Self { status, body }
+    }
+
+    /// A success whose body is written already.
+    pub(super) fn bytes(body: Vec<u8>) -> Self {
+        Self { status: 200, body }
     }
 
     /// A failure in the engine's form.
@@ -121,17 +130,14 @@ impl Request {
 
 /// Answers; the connection stays for the next request.
 pub(super) async fn answer(client: &mut BufReader<UnixStream>, answer: &Answer) -> Result<()> {
-    let body = match &answer.body {
-        Value::Null => Vec::new(),
-        body => serde_json::to_vec(body)?,
-    };
+    let body = &answer.body;
     let kind = "content-type: application/json\r\napi-version: 1.41";
     let length = match answer.status {
         204 | 304 => String::new(),
         _ => format!("content-length: {}\r\n", body.len()),
     };
     let mut all = format!("HTTP/1.1 {} Simulated\r\n{kind}\r\n{length}\r\n", answer.status).into_bytes();
-    all.extend_from_slice(&body);
+    all.extend_from_slice(body);
     client.write_all(&all).await?;
     client.flush().await?;
     Ok(())
