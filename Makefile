@@ -1,8 +1,7 @@
 # Everything that a developer or an operator does with this checkout. `make` alone lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help up down demo rotate-secrets test drill soak lint advisories fuzz fmt images
-.PHONY: help up down demo rotate-secrets test drill load lint advisories fuzz fmt images
+.PHONY: help up down demo rotate-secrets test drill soak load lint advisories fuzz fmt images
 
 help: ## list what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +26,7 @@ drill: ## kill coordinators, broker and engine at every step of every operation 
 
 soak: ## operate, and kill, stop and freeze everything at random for MINUTES=60 (SEED=n, SPARE=engine)
 	@deploy/soak.sh $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(if $(filter engine,$(SPARE)),--spare-engine)
+
 load: ## a thousand plugins beside the life of a real one, and what became of them (MINUTES=10)
 	@deploy/load.sh $(if $(MINUTES),--minutes $(MINUTES))
 

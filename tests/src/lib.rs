@@ -19,5 +19,5 @@ pub mod stack;
 
 pub mod drill;
 
-pub mod soak;
 pub mod load;
+pub mod soak;
