@@ -9,7 +9,7 @@ set -uo pipefail
 . "$(dirname "$0")/lib.sh"
 
 # Longer than all tests together ever take; a test that hangs must not hang the run.
-PATIENCE=${BIGSKIES_TEST_SECONDS:-3000}
+PATIENCE=${BIGSKIES_TEST_SECONDS:-4200}
 # Images and what the tests build are of one profile, and the limits of size and memory hold for releases.
 export BIGSKIES_PROFILE=${BIGSKIES_PROFILE:-release}
 

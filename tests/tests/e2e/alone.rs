@@ -149,7 +149,7 @@ async fn images_memory_and_start_of_the_coordinators_are_small(world: Shared) {
         );
         if is_release() {
             assert!(size < 15 * MIB, "the image of {service} has {}", mib(size));
-            assert!(idle < 20 * MIB, "{service} has {} resident", mib(idle));
+            assert!(idle < 15 * MIB, "{service} has {} resident", mib(idle));
         }
     }
 }
