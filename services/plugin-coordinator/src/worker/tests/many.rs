@@ -82,7 +82,7 @@ impl Crowd {
     async fn ask_for(&self, work: Work, desired: Desired) {
         for id in &self.ids {
             let mut record = self.ctx.registrations.plugin(id).await.expect("reads").expect("installed");
-            record.desired = desired.clone();
+            record.desired = desired;
             let now = crate::clock::now();
             let operation = Running {
                 id: OperationId::new(),
