@@ -108,6 +108,13 @@ pub trait Registrations: Send + Sync + 'static {
     /// The database failed, or the row cannot be read.
     async fn running(&self, id: &PluginId) -> Result<Option<Running>, TableError>;
 
+    /// A plugin and the operation that runs on it, as they are at one moment: an operation is never seen without what
+    /// was recorded with it.
+    ///
+    /// # Errors
+    /// The database failed, or a row cannot be read.
+    async fn both(&self, id: &PluginId) -> Result<(Option<Record>, Option<Running>), TableError>;
+
     /// All operations that run.
     ///
     /// # Errors

@@ -118,8 +118,7 @@ impl Worker {
 
     async fn try_pass(&mut self) -> Result<Next, StepError> {
         let ctx = self.ctx.clone();
-        let record = ctx.registrations.plugin(&self.id).await?;
-        let mut operation = ctx.registrations.running(&self.id).await?;
+        let (record, mut operation) = ctx.registrations.both(&self.id).await?;
         if let Some(operation) = &operation {
             tracing::Span::current().record("correlation_id", operation.correlation_id.as_str());
             telemetry::join(&tracing::Span::current(), operation.traceparent.as_deref());
@@ -269,8 +268,8 @@ impl Worker {
             Err(error) => {
                 tracing::warn!(step = step.name(), error = error.body.message, "failed");
                 // What the step recorded before it failed must not be undone.
-                let record = ctx.registrations.plugin(&self.id).await?.or(again.record);
-                let operation = ctx.registrations.running(&self.id).await?.or(again.operation);
+                let (record, operation) = ctx.registrations.both(&self.id).await?;
+                let (record, operation) = (record.or(again.record), operation.or(again.operation));
                 step::fail(&ctx, Subject { record, operation }, error.body).await?;
                 self.trouble = 0;
                 Ok(Next::Again)

@@ -126,6 +126,13 @@ impl Registrations for FakeRegistrations {
         Ok(running.map(|o| o.operation.clone()))
     }
 
+    async fn both(&self, id: &PluginId) -> Result<(Option<Record>, Option<Running>), TableError> {
+        let tables = self.lock();
+        let running = tables.operations.iter().find(|o| o.operation.plugin_id == *id && o.ended_at.is_none());
+        let record = tables.plugins.get(id).map(|record| (**record).clone());
+        Ok((record, running.map(|o| o.operation.clone())))
+    }
+
     async fn all_running(&self) -> Result<Vec<Running>, TableError> {
         let tables = self.lock();
         let running = tables.operations.iter().filter(|o| o.ended_at.is_none());

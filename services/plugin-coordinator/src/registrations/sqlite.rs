@@ -28,6 +28,13 @@ type Row = (String, String, Option<String>, Option<i64>, Option<String>);
 /// An operation that runs: id, record, who asked for its end.
 type RunningRow = (String, String, Option<String>);
 
+/// A plugin with its revision, and the operation that runs on it.
+type BothRow = (Option<String>, Option<i64>, Option<String>, Option<String>, Option<String>);
+
+fn plugin(id: &PluginId, (text, revision): (String, i64)) -> Result<Record, TableError> {
+    Ok(Record { revision, ..decode(id.as_str(), &text)? })
+}
+
 impl SqliteRegistrations {
     /// The tables in `store`; outcomes go out through `replies`.
     pub fn new(store: Store, replies: Replies) -> Self {
@@ -70,7 +77,7 @@ impl Registrations for SqliteRegistrations {
             .bind(id.as_str())
             .fetch_optional(self.store.pool())
             .await?;
-        row.map(|(text, revision)| Ok(Record { revision, ..decode(id.as_str(), &text)? })).transpose()
+        row.map(|row| plugin(id, row)).transpose()
     }
 
     async fn plugins(&self) -> Result<Vec<Record>, TableError> {
@@ -92,6 +99,23 @@ impl Registrations for SqliteRegistrations {
         .fetch_optional(self.store.pool())
         .await?;
         row.map(running).transpose()
+    }
+
+    async fn both(&self, id: &PluginId) -> Result<(Option<Record>, Option<Running>), TableError> {
+        let row: BothRow = sqlx::query_as(
+            "SELECT plugins.record, plugins.revision, operations.id, operations.record, operations.cancelled_by \
+             FROM (SELECT ? AS id) AS asked \
+             LEFT JOIN plugins ON plugins.id = asked.id \
+             LEFT JOIN operations ON operations.plugin_id = asked.id AND operations.ended_at IS NULL",
+        )
+        .bind(id.as_str())
+        .fetch_one(self.store.pool())
+        .await?;
+        let (record, revision, operation, body, by) = row;
+        let record = record.zip(revision).map(|row| plugin(id, row)).transpose()?;
+        let operation =
+            operation.zip(body).map(|(operation, body)| running((operation, body, by))).transpose()?;
+        Ok((record, operation))
     }
 
     async fn all_running(&self) -> Result<Vec<Running>, TableError> {

@@ -1,6 +1,7 @@
 //! The contract of the registry: one suite, on the one in SQLite and on the one in memory.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -205,6 +206,43 @@ async fn a_write_of_what_was_read_before_another_write_changes_nothing() {
         assert_eq!(registrations.running(&id("one")).await.expect("reads"), Some(operation), "{which}");
         assert_eq!(subject.answer("start").await, None, "{which}");
         assert_eq!(registrations.owner(&name("one")).await.expect("reads"), Some("one".into()), "{which}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operation_is_never_seen_without_what_was_recorded_with_it() {
+    for (which, subject) in subjects().await {
+        let registrations = subject.registrations();
+        let mut plugin = register(&*subject, "one").await;
+        let done_writing = Arc::new(AtomicBool::new(false));
+        let reader = tokio::spawn({
+            let (registrations, done_writing) = (registrations.clone(), done_writing.clone());
+            async move {
+                let mut looks = 0_u32;
+                while !done_writing.load(Ordering::SeqCst) {
+                    let (record, operation) = registrations.both(&id("one")).await.expect("reads");
+                    let marked = record.expect("is there").failures == 1;
+                    assert_eq!(operation.is_some(), marked, "{which}, look {looks}");
+                    looks += 1;
+                    tokio::task::yield_now().await;
+                }
+                looks
+            }
+        });
+        for n in 0..100 {
+            let request = format!("{n}");
+            subject.accept(&request).await;
+            let operation = running("one", &request, Work::Start);
+            plugin.failures = 1;
+            registrations.begin(&operation, Some(&plugin), None).await.expect("begins");
+            plugin = registrations.plugin(&id("one")).await.expect("reads").expect("is there");
+            plugin.failures = 0;
+            registrations.finish(Some(&plugin), &operation, &done()).await.expect("ends");
+            plugin = registrations.plugin(&id("one")).await.expect("reads").expect("is there");
+        }
+        done_writing.store(true, Ordering::SeqCst);
+        assert!(reader.await.expect("sees no half") > 0, "{which}");
+        assert_eq!(registrations.both(&id("another")).await.expect("reads"), (None, None), "{which}");
     }
 }
 

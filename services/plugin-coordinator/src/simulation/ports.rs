@@ -197,6 +197,10 @@ impl Registrations for Ports {
         self.table("registrations.running", id.as_str(), self.world().registrations.running(id)).await
     }
 
+    async fn both(&self, id: &PluginId) -> Result<(Option<Record>, Option<Running>), TableError> {
+        self.table("registrations.both", id.as_str(), self.world().registrations.both(id)).await
+    }
+
     async fn all_running(&self) -> Result<Vec<Running>, TableError> {
         self.table("registrations.all_running", "", self.world().registrations.all_running()).await
     }

@@ -111,6 +111,10 @@ impl Registrations for Killed {
         self.inner.running(id).await
     }
 
+    async fn both(&self, id: &PluginId) -> Result<(Option<Record>, Option<Running>), TableError> {
+        self.inner.both(id).await
+    }
+
     async fn all_running(&self) -> Result<Vec<Running>, TableError> {
         self.inner.all_running().await
     }
