@@ -312,6 +312,14 @@ impl Record {
         self.watchdog = Watchdog::default();
     }
 
+    /// The process of the current start has ended and is to be started again: container, login and token stay.
+    pub fn rewind_start(&mut self) {
+        if let Some(start) = self.start.as_mut().filter(|start| start.progress > StartProgress::Prepared) {
+            start.progress = StartProgress::Prepared;
+            start.started_at = None;
+        }
+    }
+
     /// Gives the current start up: its login and token are owed back.
     pub fn drop_start(&mut self) {
         self.restart = None;

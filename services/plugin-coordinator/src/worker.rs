@@ -16,7 +16,7 @@ use crate::operation::Running;
 use crate::places::{Place, Places};
 use crate::plan::{Drift, Observed, Process, Step, View, plan};
 use crate::policy::PLUGIN_LABEL;
-use crate::record::{Record, StartProgress};
+use crate::record::Record;
 use crate::step::{self, StepError, Subject};
 
 /// How long a step may take in all; engine calls have shorter bounds of their own.
@@ -304,10 +304,8 @@ impl Worker {
         let ctx = &self.ctx;
         let name = ctx.policy.container_name(&self.id);
         let found = match ctx.engine.inspect(&name).await {
-            // One that has another name now is no less there. Before one was made there is nothing to look for among all.
-            Ok(None) if record.start.as_ref().is_some_and(|s| s.progress > StartProgress::Begun) => {
-                step::renamed(ctx, record).await
-            }
+            // One that has another name now is no less there.
+            Ok(None) => step::renamed(ctx, record).await,
             found => found,
         };
         let container = match found {

@@ -39,7 +39,7 @@ impl Script {
         Self::new(name, include_str!("images/healthy.sh"))
     }
 
-    /// One that is healthy, says so each second, and ends at once where its environment has `DRILL_ENDS`.
+    /// One that is healthy, says so each second, first after `FIRST` of its environment (0.5 s), and ends at once where that has `DRILL_ENDS`.
     pub fn throw_away(name: &str) -> Self {
         Self::new(name, include_str!("images/throw_away.sh"))
     }

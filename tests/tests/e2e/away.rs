@@ -81,10 +81,7 @@ async fn a_locked_database_loses_no_request(world: Shared) {
     let mut operator = world.operator().await;
     world.install_and_start(&mut operator, &hello, &source).await;
     let before = sameness(&world.running(&hello).await);
-    let volume = format!("{}_plugin-data", world.stack.project);
-    let folder = Run::docker(["volume", "inspect", "--format", "{{.Mountpoint}}", &volume]).line().await;
-    let file = std::path::PathBuf::from(folder.expect("the volume is there"))
-        .join(format!("{}.db", Coordinator::Plugin));
+    let file = world.folder_of("plugin-data").await.join(format!("{}.db", Coordinator::Plugin));
 
     let store = Store::open(&file, PluginCoordinator::migrations()).await.expect("opens beside its owner");
     let lock = store.pool().begin_with("BEGIN IMMEDIATE").await.expect("locks");

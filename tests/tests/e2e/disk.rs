@@ -10,7 +10,6 @@ use envelope::topic::coordinator;
 use envelope::{Coordinator, Operation};
 use serde_json::json;
 use testkit::eventually;
-use tests::stack::command::Run;
 use tests::stack::listener::json as payload;
 use tests::stack::operator::retained;
 
@@ -119,9 +118,7 @@ async fn a_full_disk_is_told_and_no_request_is_lost(world: Shared) {
     let mut operator = world.operator().await;
     world.install_and_start(&mut operator, &hello, &source).await;
     let before = sameness(&world.running(&hello).await);
-    let volume = format!("{}_plugin-data", world.stack.project);
-    let folder = Run::docker(["volume", "inspect", "--format", "{{.Mountpoint}}", &volume]).line().await;
-    let folder = PathBuf::from(folder.expect("the volume is there"));
+    let folder = world.folder_of("plugin-data").await;
     let saved = world.stack.folder().join("saved-plugin-data");
 
     stop(&world, "plugin-coordinator").await;

@@ -1,5 +1,6 @@
 //! What the tests share: the framework, images that several of them install, and what "nothing is left" means.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,6 +60,13 @@ impl World {
         let container = container.unwrap_or_else(|| panic!("{id} has no container"));
         assert_eq!(container["State"]["Status"], "running", "{:#}", container["State"]);
         container
+    }
+
+    /// Where a volume of the framework lies on this machine.
+    pub async fn folder_of(&self, volume: &str) -> PathBuf {
+        let volume = format!("{}_{volume}", self.stack.project);
+        let folder = Run::docker(["volume", "inspect", "--format", "{{.Mountpoint}}", &volume]).line().await;
+        PathBuf::from(folder.expect("the volume is there"))
     }
 
     /// Whether the plugin has a container, running or not, or one that carries its ports.

@@ -42,23 +42,6 @@ async fn what_starts_while_the_engine_is_stopped_runs_when_it_is_back(world: Sha
     restart(&world, "stopped", End::Stopped).await.unwrap_or_else(|error| panic!("{error:#}"));
 }
 
-fn script(name: &str) -> Script {
-    Script::new(
-        name,
-        r#"trap 'exit 0' TERM
-sleep "$FIRST" &
-wait $!
-while :; do
-  mosquitto_pub -h "$MQTT_HOST" -p "$MQTT_PORT" -u "$MQTT_USERNAME" -P "$MQTT_PASSWORD" -i "$PLUGIN_ID" -q 1 \
-    -t "bigskies/plugin/$PLUGIN_ID/health" \
-    -m '{"id":"1","source":"plugin:'"$PLUGIN_ID"'","type":"status","timestamp":"2026-01-16T00:00:00Z","payload":{"component":"script","status":"healthy","message":"well","details":{}}}'
-  sleep 1 &
-  wait $!
-done
-"#,
-    )
-}
-
 fn manifest(id: &PluginId) -> Value {
     json!({
         "id": id, "name": "A test", "version": "1.0.0", "stop_timeout_seconds": 5, "start_timeout_seconds": 60,
@@ -162,7 +145,7 @@ async fn pushed(world: &World, script: &Script) -> Result<String> {
 }
 
 async fn restart(world: &World, name: &str, how: End) -> Result<()> {
-    let source = pushed(world, &script(&format!("restart-{name}"))).await?;
+    let source = pushed(world, &Script::throw_away(&format!("restart-{name}"))).await?;
     let [ran, stopped, waits, waits_too, begins, begins_too] =
         ["ran", "idle", "waits-1", "waits-2", "begins-1", "begins-2"]
             .map(|part| id(&format!("{part}-{name}")));

@@ -108,9 +108,7 @@ async fn a_new_database_adopts_running_plugins() {
     let login = plugins.provision(&focuser, start).await.expect("a login");
     let mut client = site.plugin(&login, Version::V3).await;
     site.stop_coordinator().await;
-    for file in ["message.db", "message.db-wal", "message.db-shm"] {
-        let _ = std::fs::remove_file(site.folder().join(file));
-    }
+    site.lose_database();
     let mut operator = site.operator().await;
     site.start_coordinator();
     assert_eq!(event(&mut operator, EventKind::Acl).await.plugin_id, Some(id("focuser")));
@@ -129,9 +127,7 @@ async fn what_was_found_is_taken_back_when_a_later_spec_settles_it() {
     plugins.install(&focuser).await;
     plugins.provision(&focuser, StartId::new()).await.expect("a login");
     site.stop_coordinator().await;
-    for file in ["message.db", "message.db-wal", "message.db-shm"] {
-        let _ = std::fs::remove_file(site.folder().join(file));
-    }
+    site.lose_database();
     // Its spec comes after the broker was looked at.
     plugins.clear(&focuser.plugin_id).await;
     site.start_coordinator();

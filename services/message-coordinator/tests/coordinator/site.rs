@@ -125,6 +125,13 @@ impl Site {
         self.running = Some((shutdown, tokio::spawn(serve)));
     }
 
+    /// Deletes what a coordinator that does not run has recorded.
+    pub fn lose_database(&self) {
+        for file in ["message.db", "message.db-wal", "message.db-shm"] {
+            let _ = std::fs::remove_file(self.folder().join(file));
+        }
+    }
+
     pub async fn stop_coordinator(&mut self) {
         let (shutdown, task) = self.running.take().expect("it runs");
         shutdown.cancel();

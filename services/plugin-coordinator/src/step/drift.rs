@@ -8,7 +8,7 @@ use crate::context::Context;
 use crate::engine::{Attachment, Change, Container, EngineError, Limits, State, label};
 use crate::plan::Drift;
 use crate::policy::{PLUGIN_LABEL, ROLE_LABEL, Role};
-use crate::record::Record;
+use crate::record::{Record, StartProgress};
 
 /// How the container of a plugin should be.
 struct Wanted {
@@ -76,12 +76,14 @@ pub(crate) fn of(ctx: &Context, record: &Record, manifest: &Manifest, there: &Co
     (drift == Drift::Renamed || !record.is_outdated()).then_some(drift)
 }
 
-/// The container of a plugin's current start that has another name than it should.
+/// The container of a plugin's current start that has another name than it should. Before one was made there is none
+/// to look for among all that there are.
 ///
 /// # Errors
 /// The engine cannot be asked.
 pub(crate) async fn renamed(ctx: &Context, record: &Record) -> Result<Option<Container>, EngineError> {
-    let Some(start) = record.start.as_ref().map(|start| start.id.to_string()) else { return Ok(None) };
+    let made = record.start.as_ref().filter(|start| start.progress > StartProgress::Begun);
+    let Some(start) = made.map(|start| start.id.to_string()) else { return Ok(None) };
     let all = ctx.engine.list(ctx.policy.installation()).await?;
     Ok(all.into_iter().find(|there| {
         there.label(label::START) == Some(&start)

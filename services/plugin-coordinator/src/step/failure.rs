@@ -12,7 +12,7 @@ use super::{Subject, stop};
 use crate::context::Context;
 use crate::engine::{EngineError, StartError};
 use crate::operation::Work;
-use crate::record::{Desired, StartProgress};
+use crate::record::Desired;
 use crate::registrations::TableError;
 
 /// First pause after a failure in the background; doubled with each in a row, up to [`MAX_BACK_OFF`].
@@ -165,13 +165,7 @@ pub(super) async fn fail_start(ctx: &Context, subject: Subject, body: ErrorBody)
         record.desired = Desired::Stopped;
         record.retry_at = None;
     } else {
-        match &mut record.start {
-            Some(start) if start.progress > StartProgress::Prepared => {
-                start.progress = StartProgress::Prepared;
-                start.started_at = None;
-            }
-            _ => {}
-        }
+        record.rewind_start();
         record.retry_at = Some(retry_at(record.failures));
     }
     record.enter(Phase::Failed, Some(body.message.clone()), &cause, &correlation_id);

@@ -14,7 +14,7 @@ use crate::context::Context;
 use crate::engine::Exit;
 use crate::operation::Work;
 use crate::peers::Thread;
-use crate::record::{Desired, Record, StartProgress};
+use crate::record::{Desired, Record};
 
 const TAIL_LINES: u32 = 50;
 const TAIL_BYTES: usize = 8 * 1024;
@@ -155,10 +155,7 @@ pub(super) async fn pause(ctx: &Context, subject: Subject) -> Result<(), StepErr
     enter(ctx, &mut record, Phase::Stopping, Some(&operation)).await?;
     let manifest = record.manifest();
     collect(ctx, &mut record, &manifest, false).await?;
-    if let Some(start) = &mut record.start {
-        start.progress = StartProgress::Prepared;
-        start.started_at = None;
-    }
+    record.rewind_start();
     record.restart = None;
     operation.work = Work::Restart { stopped: true };
     Ok(ctx.registrations.advance(Some(&mut record), Some(&operation)).await?)
@@ -180,10 +177,7 @@ pub(super) async fn renew(ctx: &Context, subject: Subject) -> Result<(), StepErr
     collect(ctx, &mut record, &manifest, false).await?;
     record.restart = None;
     if subject.operation.is_some() {
-        if let Some(start) = &mut record.start {
-            start.progress = StartProgress::Prepared;
-            start.started_at = None;
-        }
+        record.rewind_start();
         return Ok(ctx.registrations.advance(Some(&mut record), None).await?);
     }
     let message = format!("{cause}. It is started again after a pause.");
@@ -213,10 +207,7 @@ pub(super) async fn resume(ctx: &Context, subject: Subject) -> Result<(), StepEr
     let manifest = record.manifest();
     let seen = collect(ctx, &mut record, &manifest, false).await?;
     let how = how(seen.map(|exit| (exit.code, exit.oom_killed)));
-    if let Some(start) = &mut record.start {
-        start.progress = StartProgress::Prepared;
-        start.started_at = None;
-    }
+    record.rewind_start();
     record.retry_at = None;
     record.enter(Phase::Starting, None, &cause, &correlation_id);
     ctx.registrations.advance(Some(&mut record), None).await?;

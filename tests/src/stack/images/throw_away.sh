@@ -1,8 +1,8 @@
-# A throw-away plugin: half a second after its start it says that it is healthy, and again every second. It ends
+# A throw-away plugin: half a second (or FIRST seconds) after its start it says that it is healthy, and again every second. It ends
 # when it is told to, or at once with DRILL_ENDS.
 trap 'exit 0' TERM
 [ -z "$DRILL_ENDS" ] || exit 3
-sleep 0.5 &
+sleep "${FIRST:-0.5}" &
 wait $!
 while :; do
   mosquitto_pub -h "$MQTT_HOST" -p "$MQTT_PORT" -u "$MQTT_USERNAME" -P "$MQTT_PASSWORD" -i "$PLUGIN_ID" -q 1 \
