@@ -18,6 +18,36 @@ done
 # each COMMAND...: runs it with the words of its input; without any, not at all.
 each() { xargs --no-run-if-empty "$@"; }
 
+# but_for_networks COMMAND...: runs what removes networks, and takes it when only a network stays that nothing is connected to:
+# engines lose count of a network's endpoints now and then (moby/moby issue 42119), until they are restarted.
+but_for_networks() {
+  local network kept
+  "$@" >"$CACHE/down.log" 2>&1 && return
+  kept=$(sed -n 's/.* network \([^ ]*\) id [0-9a-f]* has active endpoints.*/\1/p' "$CACHE/down.log" | sort -u)
+  for network in $kept; do
+    [ -z "$(docker ps --all --quiet --filter "network=$network")" ] || kept=
+  done
+  [ -n "$kept" ] || gave_up "$@"
+  for network in $kept; do
+    say "The engine keeps the network $network, to which nothing is connected: it lost count. That does no harm. Once the" \
+      "engine was restarted, it can be removed with: docker network rm $network"
+  done
+}
+
+gave_up() {
+  cat "$CACHE/down.log" >&2
+  fail "could not: $*"
+}
+
+# compose_down [OPTION]: containers, and with --volumes volumes, are gone afterwards.
+compose_down() {
+  local ours=label=com.docker.compose.project=${COMPOSE_PROJECT_NAME:-bigskies}
+  set -- compose down --remove-orphans "$@"
+  but_for_networks "$@"
+  [ -z "$(docker ps --all --quiet --filter "$ours")" ] || gave_up "$@"
+  [ -z "$purge" ] || [ -z "$(docker volume ls --quiet --filter "$ours")" ] || gave_up "$@"
+}
+
 # What the plugin coordinator made for this installation: plugins with their networks and volumes.
 end_plugins() {
   local installation ours
@@ -29,7 +59,7 @@ end_plugins() {
   ours=label=org.bigskies.installation=$installation
   docker ps --quiet --filter "$ours" | quietly each docker stop -t 30
   docker ps --all --quiet --filter "$ours" | quietly each docker rm --force --volumes
-  docker network ls --quiet --filter "$ours" | quietly each docker network rm
+  docker network ls --quiet --filter "$ours" | but_for_networks each docker network rm
   [ -z "$purge" ] || docker volume ls --quiet --filter "$ours" | quietly each docker volume rm
 }
 
@@ -44,10 +74,10 @@ mkdir -p "$CACHE"
 quietly compose stop plugin-coordinator
 end_plugins
 if [ -n "$purge" ]; then
-  quietly compose down --remove-orphans --volumes
+  compose_down --volumes
   rm -rf "${BIGSKIES_OPERATOR_DIR:-$ROOT/.bigskies}"
   say "BIG SKIES is down, its data is deleted."
 else
-  quietly compose down --remove-orphans
+  compose_down
   say "BIG SKIES is down, its data is kept. Delete it with: make down PURGE=1"
 fi

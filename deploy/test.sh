@@ -31,6 +31,16 @@ prepare() {
 
 sum() { grep -E '^test result: ' "$log" | sed -n "s/.* \([0-9]\+\) $1.*/\1/p" | awk '{ n += $1 } END { print n + 0 }'; }
 
+# Each failure with the first lines of its reason, which stand far above when all has run.
+failures() {
+  awk '
+    /^failures:$/ { within = !within; left = 0; next }
+    /^test result: / { within = 0; left = 0 }
+    within && /^---- .* ----$/ { sub(/^---- /, ""); sub(/( stdout)? ----$/, ""); print "FAILED " $0; left = 6; next }
+    within && left && NF { print "    " substr($0, 1, 300); left-- }
+  ' "$log"
+}
+
 summarise() {
   local status=$1 passed failed skipped
   passed=$(sum passed) failed=$(sum failed) skipped=$(sum ignored)
@@ -39,7 +49,7 @@ summarise() {
   if [ "$status" != 0 ] && [ "$failed" = 0 ] && [ ${#reasons[@]} = 0 ]; then reasons+=("the tests could not be built or a test program ended early, see above"); fi
   if [ "$passed" = 0 ] && [ "$failed" = 0 ] && [ ${#reasons[@]} = 0 ]; then reasons+=("no test was run"); fi
   say
-  grep -E '^test .* FAILED$' "$log" | sort -u
+  failures
   for reason in ${reasons[@]+"${reasons[@]}"}; do say "failed: $reason"; done
   say "$passed passed, $((failed + ${#reasons[@]})) failed"
   [ "$failed" = 0 ] && [ ${#reasons[@]} = 0 ]

@@ -106,8 +106,22 @@ async fn remove_containers(project: &str) -> Result<BTreeSet<String>> {
 
 async fn remove(kind: &str, list: &[&str], filters: &[String]) -> Result<()> {
     for found in listed(list, filters).await? {
-        Run::docker([kind, "rm", &found]).ok().await?;
+        remove_one(kind, &found).await?;
     }
+    Ok(())
+}
+
+/// Removes a network or volume. A network that nothing is connected to may stay: engines lose count of a network's
+/// endpoints now and then (moby/moby issue 42119), until they are restarted.
+async fn remove_one(kind: &str, name: &str) -> Result<()> {
+    let removed = Run::docker([kind, "rm", name]).output().await?;
+    if removed.code == Some(0) {
+        return Ok(());
+    }
+    let miscounted = removed.text.contains("has active endpoints")
+        && containers(&[format!("network={name}")]).await?.is_empty();
+    anyhow::ensure!(miscounted, "{kind} {name} could not be removed: {}", removed.text);
+    eprintln!("the engine keeps the network {name}, to which nothing is connected: it lost count");
     Ok(())
 }
 
@@ -117,7 +131,7 @@ async fn remove_named(project: &str) -> Result<()> {
         let list = [kind, "ls", "--format", "{{.Name}}"];
         for found in listed(&list, &[format!("name={project}")]).await? {
             if project_of(&found).as_deref() == Some(project) {
-                Run::docker([kind, "rm", &found]).ok().await?;
+                remove_one(kind, &found).await?;
             }
         }
     }
