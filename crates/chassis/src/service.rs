@@ -45,6 +45,10 @@ pub trait Service: Sized + Send + Sync + 'static {
     /// Hears that the telemetry session came up or went down: what happened while it was down was not seen.
     async fn link_changed(&self, _up: bool) {}
 
+    /// Hears that the security coordinator has none of the keys any more that it signed with: it lost what it knew, and
+    /// no token that is out is worth anything.
+    async fn keys_replaced(&self) {}
+
     /// Handles a request. Requests about one plugin come one after another, in the order of their arrival.
     ///
     /// # Errors

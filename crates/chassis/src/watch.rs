@@ -89,8 +89,12 @@ impl<S: Service> Watch<S> {
     async fn take(&self, delivery: Delivery) {
         if delivery.topic == topic::coordinator::jwks() {
             if let Some(keys) = decode::<Jwks>(&delivery) {
+                let replaced = self.verifier.is_replaced_by(&keys);
                 for fault in self.verifier.set_keys(&keys) {
                     tracing::warn!(%fault, "a published key cannot be used");
+                }
+                if replaced {
+                    self.service.keys_replaced().await;
                 }
             }
         } else if delivery.topic == topic::coordinator::revoked() {

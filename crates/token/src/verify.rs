@@ -83,6 +83,14 @@ impl Verifier {
         Self::default()
     }
 
+    /// Whether `set` has none of the keys known so far, when any are: then no token that was worth something is any
+    /// longer.
+    pub fn is_replaced_by(&self, set: &Jwks) -> bool {
+        let known = self.known();
+        let Some(keys) = known.keys.as_ref().filter(|keys| !keys.is_empty()) else { return false };
+        !set.keys.iter().any(|jwk| keys.contains_key(&jwk.kid))
+    }
+
     /// Takes `set` in place of the keys known so far. Returns why keys were left out, if any were.
     pub fn set_keys(&self, set: &Jwks) -> Vec<KeyFault> {
         let mut keys = HashMap::new();

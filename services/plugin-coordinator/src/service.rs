@@ -102,6 +102,11 @@ impl Service for PluginCoordinator {
         self.ctx.conduct.link_changed(up);
     }
 
+    async fn keys_replaced(&self) {
+        tracing::warn!("the security coordinator has new keys only: tokens are asked for again");
+        self.supervisor.tokens_are_void();
+    }
+
     async fn observe(&self, delivery: Delivery) {
         if let Some(id) = topic::coordinator::acl_id(&delivery.topic) {
             let status = if delivery.payload.is_empty() {

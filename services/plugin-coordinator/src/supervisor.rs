@@ -50,6 +50,8 @@ struct Slot {
     woken: AtomicBool,
     /// The step that is being taken is to be left: its operation is to end.
     interrupt: Notify,
+    /// The token that the plugin has is worth nothing any more.
+    token_is_void: AtomicBool,
 }
 
 impl Supervisor {
@@ -105,6 +107,14 @@ impl Supervisor {
         }
     }
 
+    /// No token that is out is worth anything: what runs is to get a new one at once.
+    pub(crate) fn tokens_are_void(&self) {
+        for slot in self.slots().values() {
+            slot.token_is_void.store(true, Ordering::SeqCst);
+        }
+        self.wake_all();
+    }
+
     /// Whether a plugin is being looked after.
     fn knows(&self, id: &PluginId) -> bool {
         self.slots().contains_key(id)
@@ -123,6 +133,9 @@ impl Supervisor {
         let mut turn = None;
         loop {
             slot.woken.store(false, Ordering::SeqCst);
+            if slot.token_is_void.swap(false, Ordering::SeqCst) {
+                worker.token_is_void();
+            }
             let next = tokio::select! {
                 biased;
                 // Steps are idempotent: one that is dropped here is taken again at the next start.

@@ -34,7 +34,7 @@ const OBSERVE: Duration = Duration::from_secs(90);
 const GIVEN_UP: Duration = Duration::from_secs(600);
 
 /// How often it is made sure that a running plugin has its token: the security coordinator may have lost
-/// what it knew.
+/// what it knew while nobody heard of its new keys.
 const CONFIRM: Duration = Duration::from_secs(120);
 
 /// What a pass leaves to do.
@@ -89,6 +89,11 @@ impl Worker {
     /// A place to wait for, when the last pass left a step for want of one.
     pub(crate) fn wants_place(&self) -> Option<Places> {
         self.places.clone().filter(|_| self.wants_place)
+    }
+
+    /// The token that the running start has is worth nothing: it is asked for again.
+    pub(crate) fn token_is_void(&mut self) {
+        self.confirmed = None;
     }
 
     /// Here is one.

@@ -19,8 +19,8 @@ use super::runner::Case;
 use super::world::{Shared, World, id, login, minimal, sameness};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-/// A running plugin's token is asked for again at an interval.
-const TOKENS: Duration = Duration::from_secs(180);
+/// Keys among which none is known are a reason to ask for tokens again. It would be done every two minutes anyway.
+const TOKENS: Duration = Duration::from_secs(30);
 
 pub fn cases() -> Vec<Case> {
     crate::alone![

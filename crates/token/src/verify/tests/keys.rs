@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use envelope::payload::token::{Jwks, KeyState, Revoked, RevokedJti, RevokedSid};
+use envelope::payload::token::{Jwk, Jwks, KeyState, Revoked, RevokedJti, RevokedSid};
 use serde_json::json;
 
 use super::{Forge, KEY, NOW, check, claims, plugin, verifier};
@@ -81,6 +81,20 @@ fn a_new_key_set_replaces_the_old_one_in_every_clone() {
     assert!(verify(&clone));
     verifier.set_keys(&Jwks::default());
     assert!(!verify(&clone));
+}
+
+#[test]
+fn keys_are_replaced_when_none_of_those_that_were_known_is_left() {
+    let known = KEY.public_jwk(KeyState::Active);
+    let other = SigningKey::generate().expect("random source").public_jwk(KeyState::Active);
+    let set = |keys: &[&Jwk]| Jwks { keys: keys.iter().copied().cloned().collect() };
+    assert!(!Verifier::new().is_replaced_by(&set(&[&other])), "nothing was known");
+    let verifier = verifier(KeyState::Active);
+    assert!(!verifier.is_replaced_by(&set(&[&other, &known])), "a rotation keeps what is in use");
+    assert!(verifier.is_replaced_by(&set(&[&other])));
+    assert!(verifier.is_replaced_by(&set(&[])));
+    verifier.set_keys(&set(&[]));
+    assert!(!verifier.is_replaced_by(&set(&[&other])), "none were known");
 }
 
 #[test]

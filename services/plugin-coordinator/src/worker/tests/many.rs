@@ -20,6 +20,7 @@ struct Crowd {
     ctx: Context,
     engine: FakeEngine,
     registrations: FakeRegistrations,
+    peers: Arc<FakePeers>,
     supervisor: Supervisor,
     ids: Vec<PluginId>,
     _clock: Clock,
@@ -45,13 +46,14 @@ impl Crowd {
         };
         engine.ensure_network(&network).await.expect("makes the network");
         let registrations = FakeRegistrations::default();
+        let peers = Arc::new(FakePeers::default());
         let ctx = Context {
             policy: Policy::new(settings.clone(), INSTALLATION.into()),
             reporter: Reporter::new(Publisher::new(Coordinator::Plugin), settings.node.clone()),
             registrations: Arc::new(registrations.clone()),
             engine: Arc::new(engine.clone()),
             registry: Arc::new(FakeRegistry::new()),
-            peers: Arc::new(FakePeers::default()),
+            peers: peers.clone(),
             health: HealthReports::default(),
             acls: Acls::default(),
             images: crate::housekeeping::Images::in_memory(),
@@ -68,7 +70,7 @@ impl Crowd {
             assert_eq!(taken, None);
         }
         let supervisor = Supervisor::new(ctx.clone());
-        Self { ctx, engine, registrations, supervisor, ids, _clock: clock }
+        Self { ctx, engine, registrations, peers, supervisor, ids, _clock: clock }
     }
 
     fn container(&self, n: usize) -> String {
@@ -234,6 +236,23 @@ async fn five_of_fifty_that_fail_delay_no_other_and_are_tried_again() {
         assert!(reason.contains("exited with code 3"), "{reason}");
     }
     assert_eq!(crowd.in_phase(Phase::Running).await, COUNT - 5);
+}
+
+/// The security coordinator lost its data, and has told its new keys.
+#[tokio::test(start_paused = true)]
+async fn tokens_that_are_void_are_asked_for_again_before_the_usual_time() {
+    let crowd = Crowd::of(0).await;
+    let running = async |crowd: &Crowd| crowd.in_phase(Phase::Running).await == COUNT;
+    crowd.until(Duration::from_secs(30), running).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let forgotten = std::mem::take(&mut *crowd.peers.tokens.lock().expect("not poisoned"));
+    assert_eq!(forgotten.len(), COUNT);
+    let known = || crowd.peers.tokens.lock().expect("not poisoned").len();
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(known(), 0, "it is asked again every two minutes, and it is not time yet");
+    crowd.supervisor.tokens_are_void();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(known(), COUNT);
 }
 
 /// A machine's restart, an upgrade of the engine, or a crash of it without live restore.
