@@ -18,34 +18,32 @@ done
 # each COMMAND...: runs it with the words of its input; without any, not at all.
 each() { xargs --no-run-if-empty "$@"; }
 
-# but_for_networks COMMAND...: runs what removes networks, and takes it when only a network stays that nothing is connected to:
-# engines lose count of a network's endpoints now and then (moby/moby issue 42119), until they are restarted.
+# but_for_networks LEFT COMMAND...: runs what removes networks, and takes it when only a network stays that nothing is
+# connected to: engines lose count of a network's endpoints now and then (moby/moby issue 42119), until they are
+# restarted. LEFT prints what else must not stay.
 but_for_networks() {
-  local network kept
+  local network kept left=$1
+  shift
   "$@" >"$CACHE/down.log" 2>&1 && return
   kept=$(sed -n 's/.* network \([^ ]*\) id [0-9a-f]* has active endpoints.*/\1/p' "$CACHE/down.log" | sort -u)
   for network in $kept; do
     [ -z "$(docker ps --all --quiet --filter "network=$network")" ] || kept=
   done
-  [ -n "$kept" ] || gave_up "$@"
+  if [ -z "$kept" ] || [ -n "$("$left")" ]; then
+    cat "$CACHE/down.log" >&2
+    fail "could not: $*"
+  fi
   for network in $kept; do
     say "The engine keeps the network $network, to which nothing is connected: it lost count. That does no harm. Once the" \
       "engine was restarted, it can be removed with: docker network rm $network"
   done
 }
 
-gave_up() {
-  cat "$CACHE/down.log" >&2
-  fail "could not: $*"
-}
-
-# compose_down [OPTION]: containers, and with --volumes volumes, are gone afterwards.
-compose_down() {
+# What of the framework is still there.
+framework() {
   local ours=label=com.docker.compose.project=${COMPOSE_PROJECT_NAME:-bigskies}
-  set -- compose down --remove-orphans "$@"
-  but_for_networks "$@"
-  [ -z "$(docker ps --all --quiet --filter "$ours")" ] || gave_up "$@"
-  [ -z "$purge" ] || [ -z "$(docker volume ls --quiet --filter "$ours")" ] || gave_up "$@"
+  docker ps --all --quiet --filter "$ours"
+  [ -z "$purge" ] || docker volume ls --quiet --filter "$ours"
 }
 
 # What the plugin coordinator made for this installation: plugins with their networks and volumes.
@@ -59,7 +57,7 @@ end_plugins() {
   ours=label=org.bigskies.installation=$installation
   docker ps --quiet --filter "$ours" | quietly each docker stop -t 30
   docker ps --all --quiet --filter "$ours" | quietly each docker rm --force --volumes
-  docker network ls --quiet --filter "$ours" | but_for_networks each docker network rm
+  docker network ls --quiet --filter "$ours" | but_for_networks true each docker network rm
   [ -z "$purge" ] || docker volume ls --quiet --filter "$ours" | quietly each docker volume rm
 }
 
@@ -74,10 +72,10 @@ mkdir -p "$CACHE"
 quietly compose stop plugin-coordinator
 end_plugins
 if [ -n "$purge" ]; then
-  compose_down --volumes
+  but_for_networks framework compose down --remove-orphans --volumes
   rm -rf "${BIGSKIES_OPERATOR_DIR:-$ROOT/.bigskies}"
   say "BIG SKIES is down, its data is deleted."
 else
-  compose_down
+  but_for_networks framework compose down --remove-orphans
   say "BIG SKIES is down, its data is kept. Delete it with: make down PURGE=1"
 fi
