@@ -52,16 +52,13 @@ pub struct Options {
     pub cycles: usize,
     /// How many seconds their manifests give between two health messages.
     pub interval: u32,
-    /// Whether the engine lists the crowd's containers also while these are started. A plugin that has no container yet
-    /// is looked for among all there are, each time it is looked at: with a thousand that takes most of an hour.
-    pub listed: bool,
     /// What is wrong with one plugin, for seeing that it is noticed.
     pub plant: Option<Fault>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { minutes: 10, plugins: 1000, cycles: CYCLES, interval: 1, listed: false, plant: None }
+        Self { minutes: 10, plugins: 1000, cycles: CYCLES, interval: 1, plant: None }
     }
 }
 
@@ -88,10 +85,8 @@ pub async fn run(stack: &Stack, options: &Options) -> Result<Report> {
     engine.calls();
     let took = crowd::install(stack, &ids, &simulated, options.interval).await?;
     phases.end("install all", took).await?;
-    engine.list(options.listed);
     let took = crowd::start(stack, &ids).await?;
     crowd::well(&crowd.book, ids.len()).await?;
-    engine.list(true);
     phases.end("start all", took).await?;
     sleep(SETTLES).await;
     phases.end("all settle", SETTLES).await?;

@@ -1,4 +1,4 @@
-//! `load [--minutes N] [--plugins N] [--cycles N] [--interval SECONDS] [--listed yes|no] [--plant silent|lost]`: a thousand plugins say
+//! `load [--minutes N] [--plugins N] [--cycles N] [--interval SECONDS] [--plant silent|lost]`: a thousand plugins say
 //! their health each second; see `tests::load`. With `--plant` one of them is ill, and it must be noticed: then it
 //! fails.
 
@@ -11,7 +11,7 @@ use tests::load::{Fault, Options, Report, run};
 use tests::repository::root;
 use tests::stack::Stack;
 
-const USAGE: &str = "usage: load [--minutes N] [--plugins N] [--cycles N] [--interval SECONDS] [--listed yes|no] [--plant silent|lost]";
+const USAGE: &str = "usage: load [--minutes N] [--plugins N] [--cycles N] [--interval SECONDS] [--plant silent|lost]";
 
 fn main() -> ExitCode {
     match load() {
@@ -53,7 +53,6 @@ fn options() -> Result<Options> {
             "--plugins" => options.plugins = number(&word, &value)?,
             "--cycles" => options.cycles = number(&word, &value)?,
             "--interval" => options.interval = number(&word, &value)?,
-            "--listed" => options.listed = value == "yes",
             "--plant" => options.plant = Some(fault(&value)?),
             _ => bail!("there is no argument {word:?}; {USAGE}"),
         }

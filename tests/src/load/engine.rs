@@ -9,7 +9,6 @@ mod http;
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
@@ -48,7 +47,6 @@ struct Shared {
     containers: Containers,
     real: PathBuf,
     calls: Mutex<BTreeMap<String, u64>>,
-    listed: AtomicBool,
 }
 
 impl Engine {
@@ -65,7 +63,6 @@ impl Engine {
             containers: Containers::new(process),
             real: real.to_owned(),
             calls: Mutex::default(),
-            listed: AtomicBool::new(true),
         });
         let serving = shared.clone();
         let task = tokio::spawn(async move {
@@ -87,11 +84,6 @@ impl Engine {
             }
         });
         Ok(Self { shared, task })
-    }
-
-    /// Whether lists show the crowd's containers.
-    pub fn list(&self, shown: bool) {
-        self.shared.listed.store(shown, Ordering::SeqCst);
     }
 
     /// How often it was asked for what since this was last asked.
@@ -123,9 +115,7 @@ impl Shared {
         match (request.method.as_str(), request.path.as_str()) {
             ("GET", "/containers/json") => {
                 let mut all = request.ask(&self.real).await?;
-                if let Value::Array(all) = &mut all
-                    && self.listed.load(Ordering::SeqCst)
-                {
+                if let Value::Array(all) = &mut all {
                     all.extend(self.containers.listed(request));
                 }
                 Ok(Course::Answer(Answer::new(200, all)))
