@@ -134,7 +134,7 @@ async fn converged(ground: &Ground<'_>, subject: &mut Subject, ends: Ends) -> Re
                 ensure!(container.is_none(), "it has a container");
                 return Ok("gone".to_owned());
             }
-            Ends::Stopped if scenario.operation == Operation::Start => "failed",
+            Ends::Stopped if scenario.operation == Operation::Start && !scenario.cancelled => "failed",
             Ends::Stopped => "stopped",
             Ends::Running => "running",
         };

@@ -1,16 +1,21 @@
 //! A throw-away plugin: how it comes to where a row begins, and what is asked about it.
 
-use anyhow::{Context as _, Result};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
 use envelope::{Operation, PluginId};
 use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
 
 use super::ground::Images;
-use super::table::{Begins, Row, Scenario};
+use super::table::{Begins, Row, Scenario, Starts};
 use crate::stack::Stack;
 use crate::stack::requester::{Asked, Requester};
 
 /// What is taken back and given again where an operation is about grants.
 const GRANT: &str = "permission:plugin:control";
+
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// A throw-away plugin of one row.
 pub struct Subject {
@@ -52,6 +57,25 @@ impl Subject {
         let asked = Asked::new(scenario.operation, payload);
         Ok(Self { row, id, images: images.clone(), requester, asked })
     }
+
+    /// Cancels what was asked for once it waits for the message coordinator.
+    ///
+    /// # Errors
+    /// It does not come so far in time, or is not cancelled.
+    pub async fn cancel(&mut self, patience: Duration) -> Result<()> {
+        let end = Instant::now() + patience;
+        loop {
+            let inspected = self.requester.ask(Operation::Inspect, json!({"plugin_id": self.id})).await?;
+            let operation = &inspected["data"]["state"]["operation"];
+            if operation["step"] == "await_acl" {
+                let payload = json!({"operation_id": operation["id"]});
+                self.requester.must(Operation::Cancel, payload).await?;
+                return Ok(());
+            }
+            ensure!(Instant::now() < end, "it does not wait for the message coordinator: {operation}");
+            sleep(PAUSE).await;
+        }
+    }
 }
 
 /// The version that it has when it is updated; it is installed with another.
@@ -59,14 +83,22 @@ pub const SECOND: &str = "1.1.0";
 /// The version that it is installed with.
 pub const FIRST: &str = "1.0.0";
 
+/// How long a plugin may be silent that is to fail by it.
+const SILENCE_SECONDS: u32 = 8;
+
 fn manifest(scenario: &Scenario, id: &PluginId, version: &str) -> Value {
     let mut manifest = json!({"id": id, "name": "Throw-away", "version": version, "stop_timeout_seconds": 5});
     if is_about_grants(scenario) {
         manifest["permissions"] = json!(["system:read", "plugin:control"]);
     }
     let is_new = version == SECOND || scenario.operation == Operation::Start;
-    if scenario.fails.is_some() && is_new {
-        manifest["docker"] = json!({"environment": {"DRILL_ENDS": "1"}});
+    match scenario.kind {
+        Starts::Ending if is_new => manifest["docker"] = json!({"environment": {"DRILL_ENDS": "1"}}),
+        Starts::Silent if is_new => {
+            manifest["docker"] = json!({"environment": {"FIRST": "3600"}});
+            manifest["start_timeout_seconds"] = json!(SILENCE_SECONDS);
+        }
+        Starts::Well | Starts::Ending | Starts::Silent => {}
     }
     manifest
 }

@@ -108,6 +108,17 @@ pub enum Ends {
     Running,
 }
 
+/// How that is which an operation starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Starts {
+    /// It gets ready.
+    Well,
+    /// It ends at once.
+    Ending,
+    /// It runs, and reports nothing.
+    Silent,
+}
+
 /// When the message coordinator is away, so that its acknowledgement has to be waited for. It is back after the kill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Away {
@@ -136,7 +147,11 @@ pub struct Scenario {
     pub containers: usize,
     /// When the message coordinator is away.
     pub away: Away,
-    /// What it is answered with when it cannot succeed: what is to be started ends at once.
+    /// What is to be started.
+    pub kind: Starts,
+    /// Whether somebody cancels it while it waits.
+    pub cancelled: bool,
+    /// What it is answered with when it cannot succeed.
     pub fails: Option<ErrorCode>,
     stages: &'static [Stage],
 }
@@ -216,6 +231,23 @@ const MARK_SWAPPED: Stage = stage("mark_ready", Kind::Record, TWICE);
 
 /// What was started has ended, so that the operation fails and is undone.
 const ENDED_EARLY: Stage = stage("ended_early", Kind::Engine, BEFORE);
+/// What was started said nothing in time: the same.
+const NOT_READY: Stage = stage("not_ready", Kind::Engine, BEFORE);
+
+/// What most operations have in common: the plugin runs before and after, and is started once in a new container.
+const USUAL: Scenario = Scenario {
+    name: "",
+    operation: Operation::Start,
+    begins: Begins::Running,
+    ends: Ends::Running,
+    starts: 1,
+    containers: 1,
+    away: Away::Never,
+    kind: Starts::Well,
+    cancelled: false,
+    fails: None,
+    stages: &[],
+};
 
 static SCENARIOS: &[Scenario] = &[
     Scenario {
@@ -225,24 +257,18 @@ static SCENARIOS: &[Scenario] = &[
         ends: Ends::Stopped,
         starts: 0,
         containers: 0,
-        away: Away::Never,
-        fails: None,
         stages: &[
             ACCEPTED,
             stage("resolve", Kind::Engine, ALL),
             stage("pull", Kind::Engine, ALL),
             stage("register", Kind::Engine, ALL),
         ],
+        ..USUAL
     },
     Scenario {
         name: "start",
         operation: Operation::Start,
         begins: Begins::Installed,
-        ends: Ends::Running,
-        starts: 1,
-        containers: 1,
-        away: Away::Never,
-        fails: None,
         stages: &[
             ACCEPTED,
             BEGIN,
@@ -252,38 +278,58 @@ static SCENARIOS: &[Scenario] = &[
             MARK_READY,
             upkeep("confirm", Kind::Wire, AROUND),
         ],
+        ..USUAL
     },
     Scenario {
         name: "start-unacknowledged",
         operation: Operation::Start,
         begins: Begins::Installed,
-        ends: Ends::Running,
-        starts: 1,
-        containers: 1,
         away: Away::FromTheBeginning,
-        fails: None,
         stages: &[stage("await_acl", Kind::Wait, BEFORE)],
+        ..USUAL
     },
     Scenario {
         name: "start-broken",
         operation: Operation::Start,
         begins: Begins::Installed,
         ends: Ends::Stopped,
-        starts: 1,
-        containers: 1,
-        away: Away::Never,
+        kind: Starts::Ending,
         fails: Some(ErrorCode::StartFailed),
         stages: &[ENDED_EARLY],
+        ..USUAL
+    },
+    Scenario {
+        name: "start-silent",
+        operation: Operation::Start,
+        begins: Begins::Installed,
+        ends: Ends::Stopped,
+        kind: Starts::Silent,
+        fails: Some(ErrorCode::NotReady),
+        stages: &[NOT_READY],
+        ..USUAL
+    },
+    Scenario {
+        name: "start-cancelled",
+        operation: Operation::Start,
+        begins: Begins::Installed,
+        ends: Ends::Stopped,
+        starts: 0,
+        containers: 0,
+        away: Away::FromTheBeginning,
+        cancelled: true,
+        fails: Some(ErrorCode::Cancelled),
+        stages: &[
+            upkeep("remove_container", Kind::Engine, ALL),
+            upkeep("mark_stopped", Kind::Record, ALL),
+        ],
+        ..USUAL
     },
     Scenario {
         name: "stop",
         operation: Operation::Stop,
-        begins: Begins::Running,
         ends: Ends::Stopped,
         starts: 0,
         containers: 0,
-        away: Away::Never,
-        fails: None,
         stages: &[
             ACCEPTED,
             stage("stop", Kind::Engine, AROUND),
@@ -291,16 +337,12 @@ static SCENARIOS: &[Scenario] = &[
             stage("mark_stopped", Kind::Record, ALL),
             upkeep("pay_owed", Kind::Wire, ALL),
         ],
+        ..USUAL
     },
     Scenario {
         name: "restart",
         operation: Operation::Restart,
-        begins: Begins::Running,
-        ends: Ends::Running,
-        starts: 1,
         containers: 0,
-        away: Away::Never,
-        fails: None,
         stages: &[
             ACCEPTED,
             stage("pause", Kind::Engine, TWICE),
@@ -308,16 +350,14 @@ static SCENARIOS: &[Scenario] = &[
             AWAIT_READY,
             MARK_READY,
         ],
+        ..USUAL
     },
     Scenario {
         name: "remove",
         operation: Operation::Remove,
-        begins: Begins::Running,
         ends: Ends::Absent,
         starts: 0,
         containers: 0,
-        away: Away::Never,
-        fails: None,
         stages: &[
             ACCEPTED,
             stage("stop", Kind::Engine, AROUND),
@@ -325,6 +365,7 @@ static SCENARIOS: &[Scenario] = &[
             PAY_OWED,
             stage("uninstall", Kind::Wire, ALL),
         ],
+        ..USUAL
     },
     Scenario {
         name: "remove-unacknowledged",
@@ -334,51 +375,31 @@ static SCENARIOS: &[Scenario] = &[
         starts: 0,
         containers: 0,
         away: Away::FromTheBeginning,
-        fails: None,
         stages: &[stage("await_absent", Kind::Wait, BEFORE)],
+        ..USUAL
     },
     Scenario {
         name: "revoke-grant",
         operation: Operation::RevokeGrant,
-        begins: Begins::Running,
-        ends: Ends::Running,
-        starts: 1,
-        containers: 1,
-        away: Away::Never,
-        fails: None,
         stages: ANEW,
+        ..USUAL
     },
     Scenario {
         name: "approve",
         operation: Operation::Approve,
         begins: Begins::Revoked,
-        ends: Ends::Running,
-        starts: 1,
-        containers: 1,
-        away: Away::Never,
-        fails: None,
         stages: ANEW,
+        ..USUAL
     },
     Scenario {
         name: "config",
         operation: Operation::Config,
-        begins: Begins::Running,
-        ends: Ends::Running,
-        starts: 1,
-        containers: 1,
-        away: Away::Never,
-        fails: None,
         stages: ANEW,
+        ..USUAL
     },
     Scenario {
         name: "update",
         operation: Operation::Update,
-        begins: Begins::Running,
-        ends: Ends::Running,
-        starts: 1,
-        containers: 1,
-        away: Away::Never,
-        fails: None,
         stages: &[
             ACCEPTED,
             stage("resolve", Kind::Engine, ALL),
@@ -394,38 +415,39 @@ static SCENARIOS: &[Scenario] = &[
             AWAIT_READY,
             MARK_SWAPPED,
         ],
+        ..USUAL
     },
     Scenario {
         name: "update-unacknowledged",
         operation: Operation::Update,
-        begins: Begins::Running,
-        ends: Ends::Running,
-        starts: 1,
-        containers: 1,
         away: Away::FromTheRequest,
-        fails: None,
         stages: &[stage("await_acl", Kind::Wait, BEFORE)],
+        ..USUAL
     },
     Scenario {
         name: "update-broken",
         operation: Operation::Update,
-        begins: Begins::Running,
-        ends: Ends::Running,
         starts: 2,
         containers: 2,
-        away: Away::Never,
+        kind: Starts::Ending,
         fails: Some(ErrorCode::RolledBack),
         stages: &[ENDED_EARLY],
+        ..USUAL
+    },
+    Scenario {
+        name: "update-silent",
+        operation: Operation::Update,
+        starts: 2,
+        containers: 2,
+        kind: Starts::Silent,
+        fails: Some(ErrorCode::RolledBack),
+        stages: &[NOT_READY],
+        ..USUAL
     },
     Scenario {
         name: "rollback",
         operation: Operation::Rollback,
         begins: Begins::Updated,
-        ends: Ends::Running,
-        starts: 1,
-        containers: 1,
-        away: Away::Never,
-        fails: None,
         stages: &[
             ACCEPTED,
             SWAP,
@@ -438,17 +460,15 @@ static SCENARIOS: &[Scenario] = &[
             AWAIT_READY,
             MARK_SWAPPED,
         ],
+        ..USUAL
     },
     Scenario {
         name: "rollback-unacknowledged",
         operation: Operation::Rollback,
         begins: Begins::Updated,
-        ends: Ends::Running,
-        starts: 1,
-        containers: 1,
         away: Away::FromTheRequest,
-        fails: None,
         stages: &[stage("await_acl", Kind::Wait, BEFORE)],
+        ..USUAL
     },
 ];
 

@@ -139,6 +139,9 @@ async fn ask(holds: &Holds, subject: &mut Result<Subject>) -> Result<()> {
     // What was not brought to where it begins says so itself.
     let Ok(subject) = subject else { return Ok(()) };
     subject.requester.send(&subject.asked).await?;
+    if subject.row.scenario.cancelled {
+        subject.cancel(REACH).await?;
+    }
     holds.reached(&subject.id, &subject.row.point(), REACH).await
 }
 
