@@ -66,13 +66,14 @@ async fn all(rows: &[Row]) -> Result<bool> {
     if !tally.missing.is_empty() {
         println!("drill: steps that are in no row: {}", tally.missing.join(", "));
     }
-    println!("\nthe drill's own mischief, where it must fail:");
-    let unnoticed = goes_unnoticed(&ground, |report| println!("{report}")).await?;
+    let unnoticed = goes_unnoticed(&ground).await?;
     match unnoticed.is_empty() {
-        true => println!("drill: a victim that stays dead, a second start, a container too many are noticed"),
-        false => println!("drill: it cannot be believed: {}", unnoticed.join("; ")),
+        true => println!(
+            "\ndrill: its own mischief is noticed: a victim that stays dead, a second start, a container too many"
+        ),
+        false => println!("\ndrill: it cannot be believed: {}", unnoticed.join("; ")),
     }
     let (held, failed) = (tally.held, tally.failed.len());
-    println!("\ndrill: {held} hold, {failed} do not, of {} in {} s", rows.len(), begin.elapsed().as_secs());
+    println!("drill: {held} hold, {failed} do not, of {} in {} s", rows.len(), begin.elapsed().as_secs());
     Ok(failed == 0 && tally.missing.is_empty() && unnoticed.is_empty())
 }

@@ -11,7 +11,8 @@ use tests::load::{Fault, Options, Report, run};
 use tests::repository::root;
 use tests::stack::Stack;
 
-const USAGE: &str = "usage: load [--minutes N] [--plugins N] [--cycles N] [--interval SECONDS] [--plant silent|lost]";
+const USAGE: &str =
+    "usage: load [--minutes N] [--plugins N] [--cycles N] [--interval SECONDS] [--plant silent|lost]";
 
 fn main() -> ExitCode {
     match load() {

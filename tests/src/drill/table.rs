@@ -318,10 +318,7 @@ static SCENARIOS: &[Scenario] = &[
         away: Away::FromTheBeginning,
         cancelled: true,
         fails: Some(ErrorCode::Cancelled),
-        stages: &[
-            upkeep("remove_container", Kind::Engine, ALL),
-            upkeep("mark_stopped", Kind::Record, ALL),
-        ],
+        stages: &[upkeep("remove_container", Kind::Engine, ALL), upkeep("mark_stopped", Kind::Record, ALL)],
         ..USUAL
     },
     Scenario {
@@ -378,12 +375,7 @@ static SCENARIOS: &[Scenario] = &[
         stages: &[stage("await_absent", Kind::Wait, BEFORE)],
         ..USUAL
     },
-    Scenario {
-        name: "revoke-grant",
-        operation: Operation::RevokeGrant,
-        stages: ANEW,
-        ..USUAL
-    },
+    Scenario { name: "revoke-grant", operation: Operation::RevokeGrant, stages: ANEW, ..USUAL },
     Scenario {
         name: "approve",
         operation: Operation::Approve,
@@ -391,12 +383,7 @@ static SCENARIOS: &[Scenario] = &[
         stages: ANEW,
         ..USUAL
     },
-    Scenario {
-        name: "config",
-        operation: Operation::Config,
-        stages: ANEW,
-        ..USUAL
-    },
+    Scenario { name: "config", operation: Operation::Config, stages: ANEW, ..USUAL },
     Scenario {
         name: "update",
         operation: Operation::Update,

@@ -43,7 +43,7 @@ async fn a_few_rows(world: &Shared) {
     assert_eq!(tally.held, short().len());
     assert_eq!(tally.missing, [""; 0], "steps that are in no row");
     // Were nobody started again, or were a step taken twice, that would be seen.
-    let unnoticed = goes_unnoticed(&ground, |_| ()).await.expect("it can be tried");
+    let unnoticed = goes_unnoticed(&ground).await.expect("it can be tried");
     assert_eq!(unnoticed, [""; 0]);
     ground.leave().await.expect("the ordinary coordinator comes back");
 }
