@@ -26,17 +26,18 @@ pub fn cases() -> Vec<Case> {
         a_plugin_that_used_too_much_memory_is_told_as_such_and_started_again,
         a_plugin_that_is_silent_is_restarted,
         a_plugin_that_says_that_it_does_not_work_is_restarted,
+        a_plugin_that_stopped_listening_to_its_commands_is_restarted,
         what_somebody_changes_of_a_container_is_put_right,
     ]
 }
 
-/// A function of the shell that says how the plugin is.
+/// Functions of the shell: `say` tells once how the plugin is, and `words` prints what it says.
 const SAY: &str = r#"
-say() {
-  mosquitto_pub -h "$MQTT_HOST" -p "$MQTT_PORT" -u "$MQTT_USERNAME" -P "$MQTT_PASSWORD" -i "$PLUGIN_ID" -q 1 \
-    -t "bigskies/plugin/$PLUGIN_ID/health" \
-    -m '{"id":"1","source":"plugin:'"$PLUGIN_ID"'","type":"status","timestamp":"2026-01-16T00:00:00Z","payload":{"component":"script","status":"'"$1"'","message":"as told","details":{}}}'
+words() {
+  echo '{"id":"1","source":"plugin:'"$PLUGIN_ID"'","type":"status","timestamp":"2026-01-16T00:00:00Z","payload":{"component":"script","status":"'"$1"'","message":"as told","details":{}}}'
 }
+login="-h $MQTT_HOST -p $MQTT_PORT -u $MQTT_USERNAME -P $MQTT_PASSWORD"
+say() { mosquitto_pub $login -i "$PLUGIN_ID" -q 1 -t "bigskies/plugin/$PLUGIN_ID/health" -m "$(words "$1")"; }
 trap 'exit 0' TERM
 echo "last words"
 say healthy
@@ -62,7 +63,7 @@ async fn started(
     };
     let source = image.label(manifest).push(&world.stack).await.expect("the image builds");
     let client = world.stack.operator_client(Version::V5).await.expect("connects");
-    let kinds = [EventKind::Drift, EventKind::Health, EventKind::Phase];
+    let kinds = [EventKind::Drift, EventKind::Health, EventKind::Phase, EventKind::Deaf];
     let events = Listener::on(client, kinds.map(topic_of)).await;
     world.install_and_start(&mut world.operator().await, &plugin, &source).await;
     (plugin, source, events)
@@ -168,6 +169,21 @@ async fn a_plugin_that_says_that_it_does_not_work_is_restarted(world: Shared) {
     let event = told(&mut events, PATIENCE, EventKind::Health, &plugin, "is restarted").await;
     let message = event["message"].as_str().unwrap_or_default();
     assert!(message.contains("unhealthy in 3 of its last 5 health messages: as told"), "{message}");
+    runs_again(&world, &plugin, &before).await;
+    remove(&world, &plugin, &source).await;
+}
+
+async fn a_plugin_that_stopped_listening_to_its_commands_is_restarted(world: Shared) {
+    // It listens for twenty seconds, and connects again without listening, as one does that subscribes once only.
+    let hears = r#"
+mosquitto_sub $login -i "$PLUGIN_ID-ears" -W 20 -t "bigskies/plugin/$PLUGIN_ID/control/#" >/dev/null &
+talk() { mosquitto_pub $login -i "$PLUGIN_ID" -q 1 -t "bigskies/plugin/$PLUGIN_ID/health" -l; }
+for second in $(seq 25); do words healthy; sleep 1; done | talk
+while :; do words healthy; sleep 1; done | talk"#;
+    let (plugin, source, mut events) = started(&world, "watchdog-deaf", 2, Some(hears)).await;
+    let before = world.running(&plugin).await;
+    let event = told(&mut events, PATIENCE, EventKind::Deaf, &plugin, "it is restarted").await;
+    assert_eq!(event["cause"], "nobody is subscribed to its control topics");
     runs_again(&world, &plugin, &before).await;
     remove(&world, &plugin, &source).await;
 }
