@@ -2,9 +2,11 @@
 //! makes of a stranger's image.
 
 use std::path::Path;
+use std::time::Duration;
 
 use envelope::{ErrorCode, Operation};
 use serde_json::json;
+use tests::stack::command::Run;
 use tests::stack::images::Script;
 
 use crate::e2e::runner::Case;
@@ -19,6 +21,7 @@ pub fn cases() -> Vec<Case> {
         the_manifest_is_a_device_without_an_end,
         whoever_reads_a_device_never_ends_without_the_defence,
         the_manifest_is_a_pipe_that_nobody_writes_to,
+        whoever_reads_a_pipe_waits_without_the_defence,
         the_manifest_is_a_folder,
         the_manifest_is_sixty_megabytes_of_nothing,
     ]
@@ -99,6 +102,21 @@ async fn whoever_reads_a_device_never_ends_without_the_defence(_: Shared) {
 
 async fn the_manifest_is_a_pipe_that_nobody_writes_to(world: Shared) {
     is_refused(&world, "attacks-pipe", entry(b'6', "", (0, 0), b"")).await;
+}
+
+async fn whoever_reads_a_pipe_waits_without_the_defence(_: Shared) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let place = folder.path().join("plugin.json");
+    Run::new("mkfifo", [place.to_str().expect("text")]).ok().await.expect("a pipe");
+    let mut reading = tokio::task::spawn_blocking({
+        let place = place.clone();
+        move || read(&place)
+    });
+    let waited = tokio::time::timeout(Duration::from_secs(1), &mut reading).await;
+    assert!(waited.is_err(), "it was read");
+    // Until somebody writes, which nobody does in a container that never runs.
+    std::fs::write(&place, "{}").expect("there is a reader");
+    assert_eq!(reading.await.expect("it ends"), "{}");
 }
 
 async fn the_manifest_is_a_folder(world: Shared) {
