@@ -16,7 +16,7 @@ contract! {
     a_process_that_ignores_the_stop_signal_is_killed_after_the_grace
     a_process_that_ends_by_itself_leaves_its_code_and_its_output
     a_command_that_does_not_exist_is_told
-    files_and_owners_are_set_in_a_created_container
+    files_and_owners_are_set_in_a_created_container_and_read_back
     what_could_mean_something_else_is_refused_before_it_is_sent
 }
 
@@ -133,7 +133,7 @@ async fn a_command_that_does_not_exist_is_told(subject: &dyn Subject) {
     assert!(!inspect(subject, &id).await.state.is_running());
 }
 
-async fn files_and_owners_are_set_in_a_created_container(subject: &dyn Subject) {
+async fn files_and_owners_are_set_in_a_created_container_and_read_back(subject: &dyn Subject) {
     let engine = subject.engine();
     let image = subject.image(Kind::Obedient).await;
     let mut spec = subject.spec("one", &image);
@@ -156,7 +156,19 @@ async fn files_and_owners_are_set_in_a_created_container(subject: &dyn Subject) 
         engine.set_owner(&id, "/not/mounted", Owner { uid: 1, gid: 1 }).await.expect_err("nothing is there");
     assert!(matches!(error, EngineError::NotFound { .. }), "{error:?}");
     engine.upload(&id, &[]).await.expect("nothing to do");
-    engine.start(&id).await.expect("it starts");
+    let back = |path: &'static str, most| engine.read_back(&id, path, most);
+    for starts in [true, false] {
+        assert_eq!(back("/config/plugin.json", 2).await.expect("an answer"), Some(b"{}".to_vec()));
+        assert_eq!(back("/config/deep/er/x", 99).await.expect("an answer"), Some(b"y".to_vec()));
+        assert_eq!(back("/config/missing", 99).await.expect("an answer"), None);
+        let error = back("/config/plugin.json", 1).await.expect_err("it is too large");
+        assert!(matches!(error, EngineError::NotPlain { limit: 1, .. }), "{error:?}");
+        if starts {
+            engine.start(&id).await.expect("it starts");
+        }
+    }
+    let nobody = subject.name("nobody");
+    assert_eq!(engine.read_back(&nobody, "/config/plugin.json", 2).await.expect("an answer"), None);
 }
 
 async fn what_could_mean_something_else_is_refused_before_it_is_sent(subject: &dyn Subject) {
