@@ -370,12 +370,12 @@ fn wait_or(view: &View<'_>, record: &Record, step: Step) -> Step {
 fn plan_prepare(view: &View<'_>, record: &Record) -> Step {
     match acl(view, record) {
         Some(AclOutcome::Applied { .. }) => {}
-        Some(AclOutcome::Refused { .. }) => return Step::AclRefused,
+        Some(AclOutcome::Refused { .. }) => return wait_or(view, record, Step::AclRefused),
         Some(AclOutcome::Absent) | None => return Step::AwaitAcl,
     }
     match view.container {
         Observed::Unknown => Step::AwaitEngine,
-        _ => Step::Prepare,
+        _ => wait_or(view, record, Step::Prepare),
     }
 }
 

@@ -362,6 +362,14 @@ fn after_a_failure_the_next_try_waits_unless_somebody_asks() {
     failed().is(Step::Settled(Some(at)));
     assert_eq!(failed().step_at(1010), Step::StartProcess);
     failed().working(Work::Start).is(Step::StartProcess);
+
+    let begun = || case(RUN, Phase::Failed, Some(StartProgress::Begun)).change(|r| r.retry_at = Some(at));
+    begun().is(Step::Settled(Some(at)));
+    assert_eq!(begun().step_at(1010), Step::Prepare);
+    let refused = || begun().acl(Some(AclOutcome::Refused { reasons: vec!["never".into()] }));
+    refused().is(Step::Settled(Some(at)));
+    assert_eq!(refused().step_at(1010), Step::AclRefused);
+    refused().working(Work::Restart { stopped: true }).is(Step::AclRefused);
 }
 
 #[test]

@@ -85,6 +85,7 @@ pub(super) struct State {
     pub(super) seen: Seen,
     acks: BTreeMap<PluginId, AclStatus>,
     silent_until: BTreeMap<PluginId, Timestamp>,
+    refused_until: BTreeMap<PluginId, Timestamp>,
 }
 
 impl World {
@@ -205,7 +206,16 @@ impl World {
                 _ => Presence::Present,
             };
             let known = state.acks.get(&record.id);
+            // What has its rights keeps them.
+            let applied = known.is_some_and(|ack| {
+                let same = (ack.uid, ack.generation) == (record.uid, record.generation);
+                same && matches!(ack.outcome, AclOutcome::Applied { .. })
+            });
+            let refused = state.refused_until.get(&record.id).is_some_and(|until| clock::now() < *until);
             let outcome = match presence {
+                Presence::Present if refused && !applied => {
+                    AclOutcome::Refused { reasons: vec!["Its name is another's.".into()] }
+                }
                 Presence::Present => AclOutcome::Applied { role: "role".into() },
                 Presence::Absent => AclOutcome::Absent,
             };
@@ -242,6 +252,16 @@ impl World {
         self.state().silent_until.insert(id.clone(), clock::now().after(lasts));
     }
 
+    /// The rights of a plugin that has none yet are refused for a while.
+    fn refuse(&self, id: &PluginId, lasts: Duration) {
+        self.state().refused_until.insert(id.clone(), clock::now().after(lasts));
+    }
+
+    /// The security coordinator loses its data.
+    fn forget_tokens(&self) {
+        self.peers.tokens.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     pub(super) fn peers_are(&self, away: bool) {
         *self.peers.away.lock().unwrap_or_else(PoisonError::into_inner) = away;
     }
@@ -258,6 +278,7 @@ impl World {
         self.points.set_weather(super::points::Weather::default());
         let mut state = self.state();
         state.silent_until.clear();
+        state.refused_until.clear();
     }
 }
 
@@ -328,7 +349,7 @@ fn publish(engine: &FakeEngine, registry: &FakeRegistry, id: &PluginId, version:
 pub(super) fn drama(world: &World, chance: &mut Chance) -> String {
     let id = chance.one_of(&world.plugins).clone();
     let name = world.policy.container_name(&id);
-    match chance.below(9) {
+    match chance.below(11) {
         0 => {
             world.engine.go_down();
             "the engine goes down".into()
@@ -353,6 +374,15 @@ pub(super) fn drama(world: &World, chance: &mut Chance) -> String {
         7 => {
             let gone = world.engine.remove_by_hand(&name);
             format!("the container of {id} is removed by hand: {gone}")
+        }
+        8 => {
+            let lasts = chance.up_to(Duration::from_secs(90));
+            world.refuse(&id, lasts);
+            format!("new rights of {id} are refused for {} s", lasts.as_secs())
+        }
+        9 => {
+            world.forget_tokens();
+            "the security coordinator forgets all tokens".into()
         }
         _ => {
             let lasts = chance.up_to(Duration::from_secs(90));
