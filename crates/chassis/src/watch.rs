@@ -112,22 +112,23 @@ impl<S: Service> Watch<S> {
         let Ok(message) = serde_json::from_slice::<Envelope<Health>>(&delivery.payload) else {
             return self.dependency(coordinator, Condition::Degraded("sends no readable health".into()));
         };
-        let age = Timestamp::now().since(message.timestamp);
-        let condition = match message.payload.status {
-            HealthStatus::Unhealthy => {
-                Condition::Degraded(format!("is unhealthy: {}", message.payload.message))
-            }
-            // A retained message outlives its sender.
-            _ if delivery.retain && age > SILENT => {
-                Condition::Degraded("has stopped reporting health".into())
-            }
-            _ => Condition::Good,
-        };
-        self.dependency(coordinator, condition);
+        let is_old = delivery.retain && Timestamp::now().since(message.timestamp) > SILENT;
+        self.dependency(coordinator, condition(&message.payload, is_old));
     }
 
     fn dependency(&self, coordinator: Coordinator, condition: Condition) {
         self.health.set(&format!("{coordinator} coordinator"), condition);
+    }
+}
+
+/// What the health of another coordinator means for ours.
+fn condition(health: &Health, is_old: bool) -> Condition {
+    match health.status {
+        // Why, its own health says. Quoted here, it would come back to it in ours, and grow with each turn.
+        HealthStatus::Unhealthy => Condition::Degraded("is unhealthy".into()),
+        // A retained message outlives its sender.
+        _ if is_old => Condition::Degraded("has stopped reporting health".into()),
+        _ => Condition::Good,
     }
 }
 
@@ -138,5 +139,26 @@ fn decode<T: DeserializeOwned>(delivery: &Delivery) -> Option<T> {
             tracing::warn!(topic = delivery.topic, %error, "a message cannot be decoded");
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_coordinator_says_of_itself_is_not_said_again() {
+        let health = |status, message: &str| Health {
+            component: "message-coordinator".into(),
+            status,
+            message: message.into(),
+            details: Default::default(),
+        };
+        let unhealthy = |message| condition(&health(HealthStatus::Unhealthy, message), false);
+        assert_eq!(unhealthy("the broker is away"), Condition::Degraded("is unhealthy".into()));
+        assert_eq!(unhealthy("plugin coordinator: is unhealthy"), unhealthy("the broker is away"));
+        let healthy = health(HealthStatus::Healthy, "works");
+        assert_eq!(condition(&healthy, false), Condition::Good);
+        assert_eq!(condition(&healthy, true), Condition::Degraded("has stopped reporting health".into()));
     }
 }

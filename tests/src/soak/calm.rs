@@ -201,7 +201,7 @@ impl Seen {
         }
     }
 
-    /// Whether it runs, in one container of its own generation, with one login.
+    /// Whether it runs, in one container that was made from what it is, with one login.
     fn runs(&self, id: &str, version: &str) -> Result<()> {
         let told = self.told(id).context("it is not listed")?;
         ensure!(
@@ -220,11 +220,20 @@ impl Seen {
         ensure!(state["Running"] == true && state["Paused"] == false, "its container is {state}");
         let kept = found[0]["Config"]["Labels"]["org.bigskies.release"].as_str().unwrap_or_default();
         let kept: Value = serde_json::from_str(kept).unwrap_or_default();
+        // An update that came to nothing has taken a generation, and leaves the container alone.
+        let (made, now) = (kept["generation"].as_u64(), told["generation"].as_u64());
         ensure!(
-            kept["generation"] == told["generation"],
-            "its container is of the generation {}, and it of {}",
-            kept["generation"],
-            told["generation"]
+            made.is_some() && made <= now,
+            "its container is of the generation {made:?}, and it of {now:?}"
+        );
+        let (made, now) = (&kept["release"], told);
+        ensure!(
+            made["digest"] == now["digest"] && made["manifest"]["version"] == now["version"],
+            "its container has the image {} and the version {}, and it has {} and {}",
+            made["digest"],
+            made["manifest"]["version"],
+            now["digest"],
+            now["version"]
         );
         let logins = self.logins_of(id);
         ensure!(logins == 1, "it has {logins} logins at the broker");
