@@ -33,7 +33,7 @@ use crate::health::HealthReports;
 use crate::operation::{Install, Running, Work};
 use crate::peers::fake::FakePeers;
 use crate::policy::Policy;
-use crate::record::{Desired, Record};
+use crate::record::{Desired, Record, StartProgress};
 use crate::registrations::SqliteRegistrations;
 use crate::registry::Resolved;
 use crate::registry::fake::FakeRegistry;
@@ -461,6 +461,30 @@ async fn a_container_that_ends_by_itself_is_started_again_after_a_pause_with_the
     let due = failed.retry_at.expect("another try").since(Timestamp::now());
     assert!(due > Duration::from_secs(8) && due <= Duration::from_secs(10), "{due:?}");
     assert_eq!(failed.start.expect("the same start").id, before);
+}
+
+/// The camera that its new configuration needs is unplugged, say.
+#[tokio::test]
+async fn a_container_that_the_engine_refuses_to_make_is_tried_again_after_a_pause() {
+    let stage = Stage::new().await;
+    stage.install().await;
+    stage.start().await;
+    for _ in 0..20 {
+        let (on, message) = ("focuser".into(), "no such device".into());
+        stage
+            .engine
+            .fail_next(Verb::Create, EngineError::Refused { doing: Verb::Create, on, status: 400, message });
+    }
+    let change = Some(|record: &mut Record| record.advance_generation());
+    let lasts = Duration::from_secs(600);
+    stage.ask_and("config", Work::Config, change, lasts, "operator:operator", true).await;
+    stage.settle().await;
+    stage.fails("config", ErrorCode::EngineRefused).await;
+    let failed = stage.record().await.expect("installed");
+    assert_eq!((failed.standing.phase, failed.failures), (Phase::Failed, 1));
+    assert_eq!(failed.start.expect("a start").progress, StartProgress::Begun);
+    let due = failed.retry_at.expect("another try").since(Timestamp::now());
+    assert!(due > Duration::from_secs(8) && due <= Duration::from_secs(10), "{due:?}");
 }
 
 #[tokio::test]
