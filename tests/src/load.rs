@@ -174,8 +174,8 @@ async fn falls_silent(crowd: &Crowd, id: &envelope::PluginId, interval: u32) -> 
     let end = begin + Duration::from_secs(3 * u64::from(interval)) + NOTICES;
     crowd.plant(id, Fault::Silent);
     while Instant::now() < end {
-        if crowd.book.of(id).is_some_and(|(_, health)| health == "stale") {
-            return Some(begin.elapsed());
+        if let Some(at) = crowd.book.stale_at(id).filter(|at| *at >= begin) {
+            return Some(at - begin);
         }
         sleep(PAUSE).await;
     }

@@ -39,6 +39,8 @@ struct Page {
     /// When it was last silent for longer than it may be.
     late_at: Option<Instant>,
     told: Option<(String, String)>,
+    /// When it was last told to be stale: it may be restarted for that at once.
+    stale_at: Option<Instant>,
 }
 
 /// What all of them came to while it was measured.
@@ -155,6 +157,9 @@ impl Book {
         } else if *measured && (phase != "running" || health != "healthy") {
             totals.odd.push(format!("{id} is {phase} and {health}: {}", told["health_message"]));
         }
+        if health == "stale" {
+            page.stale_at = Some(Instant::now());
+        }
         page.told = Some((phase, health));
         let number =
             told["health_message"].as_str().and_then(|said| said.strip_prefix(SAID)?.parse::<u64>().ok());
@@ -180,9 +185,9 @@ impl Book {
         }
     }
 
-    /// What was told of one.
-    pub fn of(&self, id: &PluginId) -> Option<(String, String)> {
-        self.state().pages.get(id)?.told.clone()
+    /// When one was last told to be stale.
+    pub fn stale_at(&self, id: &PluginId) -> Option<Instant> {
+        self.state().pages.get(id)?.stale_at
     }
 
     /// How many are how.
