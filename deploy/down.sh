@@ -20,7 +20,7 @@ each() { xargs --no-run-if-empty "$@"; }
 
 # but_for_networks LEFT COMMAND...: runs what removes networks, and takes it when only a network stays that nothing is
 # connected to: engines lose count of a network's endpoints now and then (moby/moby issue 42119), until they are
-# restarted. LEFT prints what else must not stay.
+# restarted. LEFT prints what stays.
 but_for_networks() {
   local network kept left=$1
   shift
@@ -29,7 +29,7 @@ but_for_networks() {
   for network in $kept; do
     [ -z "$(docker ps --all --quiet --filter "network=$network")" ] || kept=
   done
-  if [ -z "$kept" ] || [ -n "$("$left")" ]; then
+  if [ -z "$kept" ] || [ -n "$("$left" | grep -vxF "$kept")" ]; then
     cat "$CACHE/down.log" >&2
     fail "could not: $*"
   fi
@@ -43,8 +43,12 @@ but_for_networks() {
 framework() {
   local ours=label=com.docker.compose.project=${COMPOSE_PROJECT_NAME:-bigskies}
   docker ps --all --quiet --filter "$ours"
+  docker network ls --format '{{.Name}}' --filter "$ours"
   [ -z "$purge" ] || docker volume ls --quiet --filter "$ours"
 }
+
+# The networks that end_plugins means, as far as they are still there.
+plugin_networks() { docker network ls --format '{{.Name}}' --filter "$ours"; }
 
 # What the plugin coordinator made for this installation: plugins with their networks and volumes.
 end_plugins() {
@@ -57,7 +61,7 @@ end_plugins() {
   ours=label=org.bigskies.installation=$installation
   docker ps --quiet --filter "$ours" | quietly each docker stop -t 30
   docker ps --all --quiet --filter "$ours" | quietly each docker rm --force --volumes
-  docker network ls --quiet --filter "$ours" | but_for_networks true each docker network rm
+  docker network ls --quiet --filter "$ours" | but_for_networks plugin_networks each docker network rm
   [ -z "$purge" ] || docker volume ls --quiet --filter "$ours" | quietly each docker volume rm
 }
 

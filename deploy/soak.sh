@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # soak.sh [--minutes N] [--seed N] [--spare-engine]: random operations on plugins for N minutes (60), while coordinators,
 # broker and engine are killed, stopped and frozen and containers meddled with; fails when anything is not as it must be.
-# The same seed makes the same choices. --spare-engine never kills the engine. The report is left in .cache/soak-report.md, and the logs in .cache/soak-logs when something
-# was violated. Ctrl-C ends it early. Runs on an engine of its own: see deploy/own-engine.sh.
+# The same seed makes the same choices. --spare-engine never kills the engine. The report is left in
+# .cache/soak-report.md, and the logs in .cache/soak-logs when something was violated. Ctrl-C ends it early. Runs on
+# an engine of its own: see deploy/own-engine.sh.
 #
 # BIGSKIES_BUILD=0 takes the images that are there instead of building them.
 set -euo pipefail

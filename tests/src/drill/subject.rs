@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::ground::Images;
-use super::table::{Begins, Row, Scenario, Starts};
+use super::table::{Begins, Behaviour, Row, Scenario};
 use crate::stack::Stack;
 use crate::stack::requester::{Asked, Requester};
 
@@ -92,13 +92,13 @@ fn manifest(scenario: &Scenario, id: &PluginId, version: &str) -> Value {
         manifest["permissions"] = json!(["system:read", "plugin:control"]);
     }
     let is_new = version == SECOND || scenario.operation == Operation::Start;
-    match scenario.kind {
-        Starts::Ending if is_new => manifest["docker"] = json!({"environment": {"DRILL_ENDS": "1"}}),
-        Starts::Silent if is_new => {
+    match scenario.behaviour {
+        Behaviour::Ending if is_new => manifest["docker"] = json!({"environment": {"DRILL_ENDS": "1"}}),
+        Behaviour::Silent if is_new => {
             manifest["docker"] = json!({"environment": {"FIRST": "3600"}});
             manifest["start_timeout_seconds"] = json!(SILENCE_SECONDS);
         }
-        Starts::Well | Starts::Ending | Starts::Silent => {}
+        Behaviour::Well | Behaviour::Ending | Behaviour::Silent => {}
     }
     manifest
 }

@@ -110,7 +110,7 @@ pub enum Ends {
 
 /// How that is which an operation starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Starts {
+pub enum Behaviour {
     /// It gets ready.
     Well,
     /// It ends at once.
@@ -148,7 +148,7 @@ pub struct Scenario {
     /// When the message coordinator is away.
     pub away: Away,
     /// What is to be started.
-    pub kind: Starts,
+    pub behaviour: Behaviour,
     /// Whether somebody cancels it while it waits.
     pub cancelled: bool,
     /// What it is answered with when it cannot succeed.
@@ -243,7 +243,7 @@ const USUAL: Scenario = Scenario {
     starts: 1,
     containers: 1,
     away: Away::Never,
-    kind: Starts::Well,
+    behaviour: Behaviour::Well,
     cancelled: false,
     fails: None,
     stages: &[],
@@ -293,7 +293,7 @@ static SCENARIOS: &[Scenario] = &[
         operation: Operation::Start,
         begins: Begins::Installed,
         ends: Ends::Stopped,
-        kind: Starts::Ending,
+        behaviour: Behaviour::Ending,
         fails: Some(ErrorCode::StartFailed),
         stages: &[ENDED_EARLY],
         ..USUAL
@@ -303,7 +303,7 @@ static SCENARIOS: &[Scenario] = &[
         operation: Operation::Start,
         begins: Begins::Installed,
         ends: Ends::Stopped,
-        kind: Starts::Silent,
+        behaviour: Behaviour::Silent,
         fails: Some(ErrorCode::NotReady),
         stages: &[NOT_READY],
         ..USUAL
@@ -416,7 +416,7 @@ static SCENARIOS: &[Scenario] = &[
         operation: Operation::Update,
         starts: 2,
         containers: 2,
-        kind: Starts::Ending,
+        behaviour: Behaviour::Ending,
         fails: Some(ErrorCode::RolledBack),
         stages: &[ENDED_EARLY],
         ..USUAL
@@ -426,7 +426,7 @@ static SCENARIOS: &[Scenario] = &[
         operation: Operation::Update,
         starts: 2,
         containers: 2,
-        kind: Starts::Silent,
+        behaviour: Behaviour::Silent,
         fails: Some(ErrorCode::RolledBack),
         stages: &[NOT_READY],
         ..USUAL
