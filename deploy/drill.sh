@@ -15,6 +15,8 @@ cargo build --locked --quiet -p tests --bin drill
 target=$(cargo metadata --locked --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
 for argument in "$@"; do [ "$argument" != --list ] || exec "$target/debug/drill" "$@"; done
 
+# Its own engine has no way out, so what is fetched is fetched before.
+quietly "$ROOT/deploy/compose.sh" --path
 # Where the images are built, and taken from.
 "$ROOT/deploy/engine.sh" start
 if [ "${BIGSKIES_BUILD:-1}" != 0 ]; then

@@ -17,6 +17,8 @@ mkdir -p "$CACHE"
 cargo build --locked --quiet -p tests --bin soak
 target=$(cargo metadata --locked --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
 
+# Its own engine has no way out, so what is fetched is fetched before.
+quietly "$ROOT/deploy/compose.sh" --path
 # Where the images are built, and taken from.
 "$ROOT/deploy/engine.sh" start
 if [ "${BIGSKIES_BUILD:-1}" != 0 ]; then

@@ -10,13 +10,15 @@ use std::time::Duration;
 
 use chassis::HealthBoard;
 use chassis::health::Condition;
+use envelope::PluginId;
 use store::room::size;
+use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
 
 use crate::context::Context;
 use crate::engine::{EngineError, Removal};
 use crate::operation::Running;
-use crate::record::Record;
+use crate::record::{Desired, Record};
 use crate::registrations::TableError;
 
 pub(crate) use images::{Images, Recorded, SqlitePulled};
@@ -27,9 +29,9 @@ const LOOK: Duration = Duration::from_secs(30);
 /// The part of the coordinator's health that tells of it.
 const PART: &str = "engine's disk";
 
-/// Why images were not looked through.
+/// Why it is not known which images are needed.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum SweepError {
+pub(crate) enum NeedsError {
     /// Which ones are needed is not known.
     #[error("which images are needed cannot be read")]
     Tables(#[from] TableError),
@@ -70,47 +72,70 @@ fn condition(free: Option<u64>, reserve: u64) -> Condition {
     }
 }
 
-/// Which of these images no plugin needs: neither what one is, was before its last update and is to be, nor what an
-/// operation is bringing or could still bring back.
-fn unneeded<'a>(pulled: &'a [String], plugins: &[Record], running: &[Running]) -> Vec<&'a str> {
-    let mut needed: BTreeSet<&str> = BTreeSet::new();
-    needed.extend(plugins.iter().flat_map(Record::releases).map(|release| release.reference.as_str()));
+/// Which images are needed. While this is held it stays so: whoever is to pull waits, for an image that is found
+/// there must not go before its plugin is registered.
+pub(crate) struct Needs {
+    needed: BTreeSet<String>,
+    _nobody_pulls: OwnedMutexGuard<()>,
+}
+
+impl Needs {
+    /// As it is now. What the operation on `ended` brings counts no more.
+    ///
+    /// # Errors
+    /// It is not known: then every image may be needed.
+    pub(crate) async fn now(ctx: &Context, ended: Option<&PluginId>) -> Result<Self, NeedsError> {
+        let nobody_pulls = ctx.images.still().await;
+        // In this order: what an operation brings is the plugin's when it has ended.
+        let recorded = ctx.images.recorded().await?;
+        let mut running = ctx.registrations.all_running().await?;
+        let plugins = ctx.registrations.plugins().await?;
+        if let Some(Recorded { rows }) = recorded
+            && let unreadable = rows.saturating_sub(running.len() + plugins.len())
+            && unreadable > 0
+        {
+            return Err(NeedsError::Unreadable(unreadable));
+        }
+        running.retain(|operation| Some(&operation.plugin_id) != ended);
+        Ok(Self { needed: needed(&plugins, &running), _nobody_pulls: nobody_pulls })
+    }
+
+    /// Whether this image is.
+    pub(crate) fn contains(&self, reference: &str) -> bool {
+        self.needed.contains(reference)
+    }
+}
+
+/// What plugins are, were before their last update and are to be, and what operations are bringing or could still
+/// bring back. A plugin that is being removed needs none: of several, whichever goes last takes the image with it.
+fn needed(plugins: &[Record], running: &[Running]) -> BTreeSet<String> {
+    let stays = |record: &&Record| !matches!(record.desired, Desired::Absent { .. });
+    let releases = plugins.iter().filter(stays).flat_map(Record::releases);
+    let mut needed: BTreeSet<String> = releases.map(|release| release.reference.clone()).collect();
     for operation in running {
         let staged = operation.work.staging().and_then(|staging| staging.resolved.as_ref());
-        needed.extend(staged.map(|image| image.reference.as_str()));
+        needed.extend(staged.map(|image| image.reference.clone()));
         let kept = operation.work.swap().and_then(|swap| swap.kept.as_ref());
-        needed.extend(kept.map(|release| release.reference.as_str()));
+        needed.extend(kept.map(|release| release.reference.clone()));
     }
-    pulled.iter().map(String::as_str).filter(|reference| !needed.contains(reference)).collect()
+    needed
 }
 
 /// Removes the images that were pulled for plugins and that none needs any more. Answers which.
 ///
 /// # Errors
 /// Which are needed is not known: then none is removed.
-pub(crate) async fn sweep(ctx: &Context) -> Result<Vec<String>, SweepError> {
-    // Whoever is to pull waits: an image that is found there must not go before its plugin is registered.
-    let _nobody_begins = ctx.images.still().await;
-    let pulled = ctx.images.all().await?;
-    if pulled.is_empty() {
-        return Ok(Vec::new());
-    }
-    // In this order: what an operation brings is the plugin's when it has ended.
-    let recorded = ctx.images.recorded().await?;
-    let running = ctx.registrations.all_running().await?;
-    let plugins = ctx.registrations.plugins().await?;
-    if let Some(Recorded { rows }) = recorded
-        && let unreadable = rows.saturating_sub(running.len() + plugins.len())
-        && unreadable > 0
-    {
-        return Err(SweepError::Unreadable(unreadable));
-    }
+pub(crate) async fn sweep(ctx: &Context) -> Result<Vec<String>, NeedsError> {
+    let needs = Needs::now(ctx, None).await?;
     let mut removed = Vec::new();
-    for reference in unneeded(&pulled, &plugins, &running) {
-        match remove_image(ctx, reference).await {
+    for reference in ctx.images.all().await? {
+        if needs.contains(&reference) {
+            continue;
+        }
+        match remove_image(ctx, &reference).await {
             Ok(Removal::Removed) => {
                 tracing::info!(reference, "an image that no plugin needs was removed");
-                removed.push(reference.to_owned());
+                removed.push(reference);
             }
             Ok(Removal::Missing | Removal::InUse) => {}
             Err(error) => {
@@ -165,9 +190,9 @@ mod tests {
         record.release.reference = "now".to_owned();
         record.previous = Some(previous);
         record.next = Some(next);
-        let pulled = ["previous", "now", "next", "older"].map(str::to_owned);
-        assert_eq!(unneeded(&pulled, &[record], &[]), ["older"]);
-        assert_eq!(unneeded(&pulled, &[], &[]), ["previous", "now", "next", "older"]);
-        assert!(unneeded(&[], &[], &[]).is_empty());
+        let all = ["next", "now", "previous"].map(str::to_owned);
+        assert_eq!(needed(&[record.clone()], &[]), all.into());
+        record.desired = Desired::Absent { remove_volumes: false };
+        assert!(needed(&[record], &[]).is_empty());
     }
 }

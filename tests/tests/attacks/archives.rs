@@ -23,7 +23,9 @@ pub fn cases() -> Vec<Case> {
         the_manifest_is_a_pipe_that_nobody_writes_to,
         whoever_reads_a_pipe_waits_without_the_defence,
         the_manifest_is_a_folder,
+        whoever_looks_into_a_folder_reads_what_is_in_it_without_the_defence,
         the_manifest_is_sixty_megabytes_of_nothing,
+        a_reader_without_a_limit_keeps_sixty_megabytes_without_the_defence,
     ]
 }
 
@@ -123,8 +125,32 @@ async fn the_manifest_is_a_folder(world: Shared) {
     is_refused(&world, "attacks-folder", entry(b'5', "", (0, 0), b"")).await;
 }
 
-async fn the_manifest_is_sixty_megabytes_of_nothing(world: Shared) {
-    let mut manifest = minimal(&id("attacks-zeros")).to_string().into_bytes();
+/// Copying out of a container hands out a folder with all that is in it.
+async fn whoever_looks_into_a_folder_reads_what_is_in_it_without_the_defence(_: Shared) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let place = folder.path().join("plugin.json");
+    std::fs::create_dir(&place).expect("a folder");
+    std::fs::write(place.join("another.json"), "{}").expect("a file");
+    let tar = |what: &'static str| Run::new("tar", what.split(' ')).within(folder.path()).lines();
+    tar("-cf copied.tar plugin.json").await.expect("an archive");
+    let names = tar("-tf copied.tar").await.expect("it is one");
+    assert_eq!(names, ["plugin.json/", "plugin.json/another.json"]);
+}
+
+/// A good manifest, and then spaces, which JSON allows.
+fn sixty_megabytes(name: &str) -> Vec<u8> {
+    let mut manifest = minimal(&id(name)).to_string().into_bytes();
     manifest.resize(60 << 20, b' ');
+    manifest
+}
+
+async fn the_manifest_is_sixty_megabytes_of_nothing(world: Shared) {
+    let manifest = sixty_megabytes("attacks-zeros");
     is_refused(&world, "attacks-zeros", entry(b'0', "", (0, 0), &manifest)).await;
+}
+
+async fn a_reader_without_a_limit_keeps_sixty_megabytes_without_the_defence(_: Shared) {
+    let manifest = sixty_megabytes("attacks-zeros");
+    let read: serde_json::Value = serde_json::from_slice(&manifest).expect("a good manifest");
+    assert_eq!((read["id"].as_str(), manifest.len()), (Some("attacks-zeros"), 60 << 20));
 }

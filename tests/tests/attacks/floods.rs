@@ -1,11 +1,14 @@
 //! A plugin that says too much: into its log, on its topics, to whoever looks at it.
 
-use envelope::topic::plugin;
+use std::time::Duration;
+
+use envelope::topic::{coordinator, plugin};
 use envelope::{Operation, PluginId};
 use serde_json::json;
 use testkit::{Version, eventually};
 use tests::stack::command::Run;
 use tests::stack::images::Script;
+use tests::stack::listener::Listener;
 
 use super::arena::{PATIENCE, arena};
 use crate::e2e::runner::Case;
@@ -95,6 +98,8 @@ async fn health_is_said_ten_thousand_times(world: Shared) {
     let client =
         world.stack.client(Version::V3).login(user, password).connect().await.expect("its own login");
     let topic = plugin::health(&plugin);
+    let watching = world.stack.operator_client(Version::V5).await.expect("connects");
+    let mut watch = Listener::on(watching, [topic.clone(), coordinator::state(&plugin)]).await;
     for n in 0..10_000 {
         let status = if n % 2 == 0 { "healthy" } else { "unhealthy" };
         let said = json!({"component": "x", "status": status, "message": n.to_string(), "details": {}});
@@ -111,6 +116,10 @@ async fn health_is_said_ten_thousand_times(world: Shared) {
     let plugins = listed.data()["plugins"].as_array().cloned().unwrap_or_default();
     let victim = plugins.iter().find(|p| p["plugin_id"] == *arena.victim.as_str()).expect("it is listed");
     assert_eq!(victim["phase"], "running", "{victim:#}");
+    // Whoever reads all that is said has that much to do: each message is news. Little of it got any further.
+    watch.find(Duration::from_secs(2), |_| false).await;
+    let (said, told): (Vec<_>, Vec<_>) = watch.heard().iter().partition(|m| m.topic == topic);
+    assert!(said.len() > 10 * told.len(), "{} messages, {} states", said.len(), told.len());
     world.remove(&mut operator, &plugin, &source).await;
 }
 

@@ -66,17 +66,23 @@ attacks! {
     a_client_id_of_the_framework_is_claimed: "/mqtt/client_id", json!({"mqtt": {"client_id": "Coordinator.plugin"}});
     a_name_clears_the_operators_screen: "/name", json!({"name": "\u{1b}[2J\u{1b}[1;1HAll is well"});
     a_name_is_written_backwards: "/name", json!({"name": "safe\u{202e}live"});
-    a_manifest_is_nested_too_deep: "", (0..60).fold(json!(1), |inner, _| json!({"x": inner}));
+    a_manifest_is_nested_too_deep: "", deep();
     a_manifest_is_as_long_as_a_book: "", json!({"x": "y".repeat(300_000)});
+}
+
+fn deep() -> Value {
+    (0..60).fold(json!(1), |inner, _| json!({"x": inner}))
 }
 
 pub fn cases() -> Vec<Case> {
     let mut cases = refused();
     cases.extend(crate::beside![
+        a_reader_takes_what_is_deep_and_long_without_the_defence,
         a_manifest_of_ten_megabytes_is_in_the_image,
         a_key_stands_twice_in_the_label,
         a_reader_takes_the_last_of_two_keys_without_the_defence,
         a_manifest_in_the_image_is_not_text,
+        a_reader_that_repairs_text_shows_another_name_without_the_defence,
         the_alias_of_the_victim_is_claimed,
         root_is_asked_for,
         a_camera_is_asked_for,
@@ -131,11 +137,22 @@ async fn image_is_refused(world: &World, name: &str, script: Script, code: Error
     error
 }
 
-async fn a_manifest_of_ten_megabytes_is_in_the_image(world: Shared) {
-    let name = "attacks-ten-megabytes";
+fn ten_megabytes(name: &str) -> Value {
     let mut manifest = minimal(&id(name));
     manifest["x"] = json!("y".repeat(10 << 20));
-    let script = Script::healthy(name).file(manifest);
+    manifest
+}
+
+async fn a_reader_takes_what_is_deep_and_long_without_the_defence(_: Shared) {
+    for manifest in [deep(), ten_megabytes("attacks-ten-megabytes")] {
+        let read: Value = serde_json::from_str(&manifest.to_string()).expect("JSON has no limits");
+        assert_eq!(read, manifest);
+    }
+}
+
+async fn a_manifest_of_ten_megabytes_is_in_the_image(world: Shared) {
+    let name = "attacks-ten-megabytes";
+    let script = Script::healthy(name).file(ten_megabytes(name));
     let error = image_is_refused(&world, name, script, ErrorCode::EngineRefused).await;
     assert!(error.to_string().contains("larger"), "{error:#}");
 }
@@ -154,10 +171,17 @@ async fn a_reader_takes_the_last_of_two_keys_without_the_defence(_: Shared) {
     assert_eq!(read["docker"]["user"], "0:0");
 }
 
+/// A manifest whose name is no text.
+const NO_TEXT: &[u8] = b"{\"id\":\"attacks-no-text\",\"name\":\"\xc3\x28\",\"version\":\"1.0.0\"}";
+
 async fn a_manifest_in_the_image_is_not_text(world: Shared) {
-    let bytes = b"{\"id\":\"attacks-no-text\",\"name\":\"\xc3\x28\",\"version\":\"1.0.0\"}".to_vec();
-    let script = Script::healthy("attacks-no-text").raw_file(bytes);
+    let script = Script::healthy("attacks-no-text").raw_file(NO_TEXT.to_vec());
     image_is_refused(&world, "attacks-no-text", script, ErrorCode::ManifestInvalid).await;
+}
+
+async fn a_reader_that_repairs_text_shows_another_name_without_the_defence(_: Shared) {
+    let read: Value = serde_json::from_str(&String::from_utf8_lossy(NO_TEXT)).expect("it is repaired");
+    assert_eq!(read["name"], "\u{fffd}(", "which is not what the image has");
 }
 
 async fn the_alias_of_the_victim_is_claimed(world: Shared) {

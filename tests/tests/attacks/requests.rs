@@ -35,8 +35,11 @@ pub fn cases() -> Vec<Case> {
         a_request_is_left_at_the_broker_for_whoever_comes,
         a_request_from_the_past_is_sent,
         a_request_is_nested_a_hundred_thousand_deep,
+        a_reader_that_follows_each_level_runs_out_of_stack_without_the_defence,
         a_request_is_not_text,
+        a_reader_that_repairs_text_takes_two_ids_for_one_without_the_defence,
         a_request_has_an_endless_id,
+        a_reader_that_takes_any_id_keeps_all_of_it_without_the_defence,
     ]
 }
 
@@ -301,13 +304,57 @@ async fn a_request_is_nested_a_hundred_thousand_deep(world: Shared) {
     is_no_request(&world, deep.into_bytes()).await;
 }
 
+/// Reads lists in lists as a reader does that has no limit, and answers how deep the stack went, in bytes.
+fn stack_of(nested: &[u8], top: usize) -> usize {
+    let here = [0u8; 1];
+    let here = std::hint::black_box(here.as_ptr() as usize);
+    match nested.split_first() {
+        Some((b'[', inner)) => std::hint::black_box(stack_of(inner, top)),
+        _ => top.abs_diff(here),
+    }
+}
+
+async fn a_reader_that_follows_each_level_runs_out_of_stack_without_the_defence(_: Shared) {
+    /// A worker thread of the runtime has so much (`tokio::runtime::Builder::thread_stack_size`).
+    const WORKER: usize = 2 << 20;
+    let reading = std::thread::Builder::new().stack_size(256 << 20).spawn(|| {
+        let top = [0u8; 1];
+        stack_of("[".repeat(100_000).as_bytes(), top.as_ptr() as usize)
+    });
+    let used = reading.expect("a thread").join().expect("it has room enough");
+    assert!(used > WORKER, "{used} bytes");
+}
+
+/// Two ids that are no text.
+const NO_TEXT: [&[u8]; 2] = [b"{\"plugin_id\": \"\xff\xfe\"}", b"{\"plugin_id\": \"\xfe\xff\"}"];
+
 async fn a_request_is_not_text(world: Shared) {
-    is_no_request(&world, b"{\"plugin_id\": \"\xff\xfe\"}".to_vec()).await;
+    for bytes in NO_TEXT {
+        is_no_request(&world, bytes.to_vec()).await;
+    }
     is_no_request(&world, b"\xef\xbb\xbf{}".to_vec()).await;
 }
 
-async fn a_request_has_an_endless_id(world: Shared) {
+async fn a_reader_that_repairs_text_takes_two_ids_for_one_without_the_defence(_: Shared) {
+    let [one, other] = NO_TEXT.map(|bytes| {
+        let read: Value = serde_json::from_str(&String::from_utf8_lossy(bytes)).expect("it is repaired");
+        read["plugin_id"].as_str().map(str::to_owned).expect("an id")
+    });
+    assert_eq!(one, other);
+}
+
+/// A request whose id is as long as a book, of which each answer and each entry of a journal would have a copy.
+fn endless() -> Envelope {
     let mut asked = envelope(json!({}));
     asked.id = "x".repeat(100_000);
-    is_no_request(&world, asked.encode()).await;
+    asked
+}
+
+async fn a_request_has_an_endless_id(world: Shared) {
+    is_no_request(&world, endless().encode()).await;
+}
+
+async fn a_reader_that_takes_any_id_keeps_all_of_it_without_the_defence(_: Shared) {
+    let read: Value = serde_json::from_slice(&endless().encode()).expect("it is JSON");
+    assert_eq!(read["id"].as_str().map(str::len), Some(100_000));
 }

@@ -12,7 +12,8 @@ use serde_json::Value;
 use super::{StepError, Subject, missing_subject};
 use crate::admission::{self, MANIFEST_FILE, MANIFEST_LABEL};
 use crate::context::Context;
-use crate::engine::{ImageRef, Owner, Removal, account};
+use crate::engine::{EngineError, ImageRef, Owner, account};
+use crate::housekeeping::{self, Needs};
 use crate::operation::{Install, ResolvedImage, Running};
 use crate::policy::config;
 use crate::record::{Desired, Granted, Record, Release, Standing};
@@ -197,7 +198,7 @@ pub(super) async fn examine(
         );
         return Err(StepError::fatal(ErrorBody::new(ErrorCode::ImageRefused, message)));
     }
-    let file = read_file(ctx, &image, MANIFEST_FILE, manifest::MAX_BYTES as u64).await?;
+    let file = read_file(ctx, operation, &image, MANIFEST_FILE, manifest::MAX_BYTES as u64).await?;
     let found = match (&admitted, &file, &image.label) {
         (_, Some(file), Some(label)) => {
             let from_label = admission::read(label.as_bytes(), &id, ManifestSource::Label);
@@ -220,7 +221,7 @@ pub(super) async fn examine(
         }
         (None, None, _) => return Err(StepError::fatal(admission::missing(&id, &image.source))),
     };
-    let owner = owner(ctx, &image, &pulled.user).await?;
+    let owner = owner(ctx, operation, &image, &pulled.user).await?;
     let (parsed, source) = match (found, &admitted) {
         (Some(parsed), _) => (parsed, ManifestSource::File),
         (None, Some(admitted)) => {
@@ -294,13 +295,18 @@ pub(super) async fn register(ctx: &Context, subject: Subject) -> Result<(), Step
     }
 }
 
+/// A file of the image that an operation has pulled; none when it has no such file.
 async fn read_file(
     ctx: &Context,
+    operation: &Running,
     image: &ResolvedImage,
     path: &str,
     limit: u64,
 ) -> Result<Option<Vec<u8>>, StepError> {
-    Ok(ctx.engine.read_file(&image.reference, path, limit).await?)
+    match ctx.engine.read_file(&image.reference, path, limit).await {
+        Err(EngineError::NotFound { .. }) => Err(pull_again(ctx, operation, &image.reference).await?),
+        read => Ok(read?),
+    }
 }
 
 /// The user of an image, when it is written in numbers.
@@ -309,12 +315,17 @@ fn numbers(user: &str) -> Option<Owner> {
     if plain { account::resolve(user, None, None).ok() } else { None }
 }
 
-async fn owner(ctx: &Context, image: &ResolvedImage, user: &str) -> Result<Owner, StepError> {
+async fn owner(
+    ctx: &Context,
+    operation: &Running,
+    image: &ResolvedImage,
+    user: &str,
+) -> Result<Owner, StepError> {
     if let Some(owner) = numbers(user) {
         return Ok(owner);
     }
-    let passwd = read_file(ctx, image, "/etc/passwd", MAX_ACCOUNT_FILE).await?;
-    let group = read_file(ctx, image, "/etc/group", MAX_ACCOUNT_FILE).await?;
+    let passwd = read_file(ctx, operation, image, "/etc/passwd", MAX_ACCOUNT_FILE).await?;
+    let group = read_file(ctx, operation, image, "/etc/group", MAX_ACCOUNT_FILE).await?;
     account::resolve(user, passwd.as_deref(), group.as_deref()).map_err(|e| {
         StepError::fatal(ErrorBody::new(ErrorCode::ImageRefused, format!("{}: {e}.", image.source)))
     })
@@ -337,27 +348,27 @@ fn answer(record: &Record, changed: bool) -> Answer {
 /// Ends an installation, or an update that has touched nothing yet, that failed: an image that was pulled for it is removed again.
 pub(super) async fn abort(ctx: &Context, subject: Subject, body: ErrorBody) -> Result<(), StepError> {
     let operation = subject.operation.ok_or_else(missing_subject)?;
-    discard_image(ctx, &operation).await?;
+    discard_image(ctx, &operation).await;
     let answer = Answer::Failure(body);
     ctx.end(None, &operation, &answer).await?;
     Ok(())
 }
 
-/// Removes the image that was pulled for an operation, unless it was there before or a plugin is of it.
-async fn discard_image(ctx: &Context, operation: &Running) -> Result<(), StepError> {
+/// Removes the image that was pulled for an operation, unless it was there before or a plugin needs it. The failure
+/// that is being answered matters more than an image that stays.
+async fn discard_image(ctx: &Context, operation: &Running) {
     let pulled = operation.work.staging().and_then(|staging| staging.resolved.as_ref());
-    let Some(image) = pulled.filter(|image| !image.present_before) else { return Ok(()) };
-    let others = ctx.registrations.plugins().await?;
-    let needed = others.iter().flat_map(Record::releases).any(|release| release.reference == image.reference);
-    if needed {
-        return Ok(());
+    let Some(image) = pulled.filter(|image| !image.present_before) else { return };
+    let needs = match Needs::now(ctx, Some(&operation.plugin_id)).await {
+        Ok(needs) => needs,
+        Err(error) => return tracing::warn!(error = telemetry::chain(&error), "an image was left behind"),
+    };
+    if needs.contains(&image.reference) {
+        return;
     }
-    match crate::housekeeping::remove_image(ctx, &image.reference).await {
-        Ok(Removal::Removed | Removal::Missing | Removal::InUse) => {}
-        // The failure that is being answered matters more than an image that stays.
-        Err(error) => tracing::warn!(error = telemetry::chain(&error), "an image was left behind"),
+    if let Err(error) = housekeeping::remove_image(ctx, &image.reference).await {
+        tracing::warn!(error = telemetry::chain(&error), "an image was left behind");
     }
-    Ok(())
 }
 
 impl From<RegistryError> for StepError {

@@ -12,6 +12,7 @@ use manifest::Manifest;
 use super::{StepError, Subject, missing_subject};
 use crate::context::Context;
 use crate::engine::Removal;
+use crate::housekeeping::{self, Needs, NeedsError};
 use crate::operation::Work;
 use crate::record::{Desired, Record, Release};
 
@@ -32,20 +33,7 @@ pub(super) async fn uninstall(ctx: &Context, subject: Subject) -> Result<(), Ste
     let record = subject.record.ok_or_else(missing_subject)?;
     // What it was before its last update has left its part too.
     let manifests: Vec<Manifest> = record.releases().map(Release::manifest).collect();
-    let others = ctx.registrations.plugins().await?;
-    // One that is being removed, too, does not keep it: whichever comes last takes it.
-    let stays = |other: &&Record| other.id != record.id && !matches!(other.desired, Desired::Absent { .. });
-    let others = others.iter().filter(stays).flat_map(Record::releases);
-    let shared: BTreeSet<&str> = others.map(|release| release.reference.as_str()).collect();
-    let mut image_removed = true;
-    for release in record.releases() {
-        let reference = release.reference.as_str();
-        image_removed &= !shared.contains(reference)
-            && match crate::housekeeping::remove_image(ctx, reference).await? {
-                Removal::Removed | Removal::Missing => true,
-                Removal::InUse => false,
-            };
-    }
+    let image_removed = remove_images(ctx, &record).await?;
     let remove = matches!(record.desired, Desired::Absent { remove_volumes: true });
     let (mut volumes_removed, mut volumes_kept) = (Vec::new(), Vec::new());
     let volumes: BTreeSet<String> =
@@ -71,6 +59,29 @@ pub(super) async fn uninstall(ctx: &Context, subject: Subject) -> Result<(), Ste
         ctx.reporter.outcome(&operation, &answer);
     }
     Ok(())
+}
+
+/// Removes a plugin's images. Whether none of them is left: another plugin may need one, or somebody's container is
+/// made from it.
+async fn remove_images(ctx: &Context, record: &Record) -> Result<bool, StepError> {
+    let needs = match Needs::now(ctx, None).await {
+        Ok(needs) => needs,
+        Err(NeedsError::Tables(error)) => return Err(error.into()),
+        Err(error @ NeedsError::Unreadable(_)) => {
+            tracing::warn!(plugin_id = %record.id, error = telemetry::chain(&error), "its images stay");
+            return Ok(false);
+        }
+    };
+    let mut none_left = true;
+    for release in record.releases() {
+        let reference = release.reference.as_str();
+        none_left &= !needs.contains(reference)
+            && match housekeeping::remove_image(ctx, reference).await? {
+                Removal::Removed | Removal::Missing => true,
+                Removal::InUse => false,
+            };
+    }
+    Ok(none_left)
 }
 
 /// Clears what it left retained. Its login is gone, so nothing more comes. A removal does not hang on what the

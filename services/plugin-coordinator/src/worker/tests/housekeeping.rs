@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::engine::ImageRef;
-use crate::housekeeping::{self, SweepError};
+use crate::housekeeping::{self, NeedsError};
 use crate::operation::ResolvedImage;
 
 const OWN: &str =
@@ -93,7 +93,7 @@ async fn nothing_goes_while_it_is_not_known_what_is_needed() {
         .await
         .expect("writes");
     let error = housekeeping::sweep(&stage.ctx).await.expect_err("a row cannot be read");
-    assert!(matches!(error, SweepError::Unreadable(1)), "{error}");
+    assert!(matches!(error, NeedsError::Unreadable(1)), "{error}");
     assert!(stage.has(OLDER));
 }
 
@@ -145,4 +145,63 @@ async fn an_image_is_pulled_only_where_it_can_be_unpacked() {
             assert!(error.message.contains("about 314 MB to pull and unpack"), "{}", error.message);
         }
     }
+}
+
+#[tokio::test]
+async fn a_removal_leaves_an_image_that_another_plugin_is_being_installed_from() {
+    let stage = Stage::new().await;
+    stage.install().await;
+    let installed = stage.record().await.expect("it is installed");
+    stage.ctx.registrations.forget(&installed, None).await.expect("forgets");
+    // It is another plugin's now, which goes while this one is installed again.
+    let mut other = installed.clone();
+    other.id = PluginId::parse("other").expect("an id");
+    other.desired = Desired::Absent { remove_volumes: false };
+    other.revision = 0;
+    let taken = stage.ctx.registrations.claim(&mut other, &[], None).await.expect("records");
+    assert_eq!(taken, None);
+    let absent = AclStatus {
+        plugin_id: other.id.clone(),
+        uid: other.uid,
+        generation: other.generation,
+        outcome: AclOutcome::Absent,
+        at: Timestamp::now(),
+    };
+    stage.ctx.acls.set(other.id.clone(), Some(absent));
+    let hold = stage.engine.hold(Verb::ReadFile);
+    stage.engine.clear_calls();
+    stage.ask_install("again").await;
+    let removal = async {
+        testkit::eventually(Duration::from_secs(20), || async {
+            if stage.engine.count(Verb::ReadFile) > 0 { Ok(()) } else { Err("it was not pulled yet") }
+        })
+        .await;
+        let mut worker = Worker::new(stage.ctx.clone(), other.id.clone());
+        while worker.pass().await != Next::Retire {}
+        assert!(stage.ctx.registrations.plugin(&other.id).await.expect("reads").is_none());
+        assert!(stage.has(OWN));
+        drop(hold);
+    };
+    tokio::join!(stage.settle(), removal);
+    stage.succeeds("again").await;
+    assert_eq!((stage.engine.count(Verb::Pull), stage.engine.count(Verb::RemoveImage)), (1, 0));
+}
+
+#[tokio::test]
+async fn an_image_that_somebody_removes_while_it_is_looked_into_is_pulled_again() {
+    let stage = Stage::new().await;
+    let hold = stage.engine.hold(Verb::ReadFile);
+    stage.ask_install("install").await;
+    let hand = async {
+        testkit::eventually(Duration::from_secs(20), || async {
+            if stage.engine.count(Verb::ReadFile) > 0 { Ok(()) } else { Err("it was not pulled yet") }
+        })
+        .await;
+        assert_eq!(stage.engine.remove_image(OWN).await.expect("answers"), crate::engine::Removal::Removed);
+        drop(hold);
+    };
+    tokio::join!(stage.settle(), hand);
+    stage.succeeds("install").await;
+    assert_eq!(stage.engine.count(Verb::Pull), 2);
+    assert!(stage.has(OWN));
 }
