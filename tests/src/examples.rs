@@ -100,7 +100,7 @@ pub fn answer(operation: Operation) -> Value {
             plugin_id: id(),
             image_removed: true,
             volumes_removed: Vec::new(),
-            volumes_kept: vec!["bigskies-plugin-0192f3-focuser-data".to_owned()],
+            volumes_kept: vec!["bigskies-plugin-0192f3-focuser..data".to_owned()],
         }),
         O::Update | O::Rollback => {
             let (version, previous) = match operation {
@@ -220,7 +220,7 @@ fn inspection() -> Inspection {
             started_at: Some(time(0).to_string()),
         }),
         ports: BTreeMap::from([("127.0.0.1:8080".to_owned(), "8080/tcp".to_owned())]),
-        volumes: BTreeMap::from([("bigskies-plugin-0192f3-focuser-data".to_owned(), "/data".to_owned())]),
+        volumes: BTreeMap::from([("bigskies-plugin-0192f3-focuser..data".to_owned(), "/data".to_owned())]),
         dns_names: vec!["focuser".to_owned()],
         last_exit: Some(ExitRecord {
             code: 0,

@@ -181,7 +181,11 @@ impl Admitted {
     ) -> Result<Reply, Refusal> {
         let instead = self.instead.as_ref().map(|(running, answer)| (&**running, answer.clone()));
         ctx.registrations.begin(operation, Some(&self.record), instead).await?;
-        supervisor.wake(&operation.plugin_id);
+        match &self.instead {
+            // A pull that is wanted no more can last for half an hour.
+            Some((ended, _)) if ended.work.is_bringing() => supervisor.interrupt(&operation.plugin_id),
+            _ => supervisor.wake(&operation.plugin_id),
+        }
         Ok(Reply::Later)
     }
 
@@ -201,8 +205,8 @@ impl Admitted {
     }
 }
 
-/// Records what is different from now on. A plugin that runs has to follow before that is answered; of one that
-/// does not run only the record changes.
+/// Records what is different from now on. A plugin that runs has to follow before that is answered, and what another
+/// operation was bringing has to end; of one that does not run only the record changes.
 async fn follow(
     ctx: &Context,
     supervisor: &Supervisor,
@@ -212,7 +216,8 @@ async fn follow(
     work: Work,
 ) -> Result<Reply, Refusal> {
     let id = plugin.record.id.clone();
-    if plugin.record.start.is_some() || plugin.record.desired == Desired::Running {
+    let runs = plugin.record.start.is_some() || plugin.record.desired == Desired::Running;
+    if runs || plugin.instead.is_some() {
         let lasts = policy::stop_bound(&plugin.manifest) + plugin.manifest.start_timeout() + start::AROUND;
         let operation = Running::new(permit, request, id, work, lasts);
         return plugin.begin(ctx, supervisor, &operation).await;

@@ -19,9 +19,9 @@ use crate::context::Context;
 use crate::engine::{EngineError, Removal};
 use crate::operation::Running;
 use crate::record::{Desired, Record};
-use crate::registrations::TableError;
+use crate::registrations::{Everything, TableError};
 
-pub(crate) use images::{Images, Recorded, SqlitePulled};
+pub(crate) use images::{Images, SqlitePulled};
 
 /// How often the room is looked at.
 const LOOK: Duration = Duration::from_secs(30);
@@ -86,14 +86,8 @@ impl Needs {
     /// It is not known: then every image may be needed.
     pub(crate) async fn now(ctx: &Context, ended: Option<&PluginId>) -> Result<Self, NeedsError> {
         let nobody_pulls = ctx.images.still().await;
-        // In this order: what an operation brings is the plugin's when it has ended.
-        let recorded = ctx.images.recorded().await?;
-        let mut running = ctx.registrations.all_running().await?;
-        let plugins = ctx.registrations.plugins().await?;
-        if let Some(Recorded { rows }) = recorded
-            && let unreadable = rows.saturating_sub(running.len() + plugins.len())
-            && unreadable > 0
-        {
+        let Everything { plugins, mut running, unreadable } = ctx.registrations.everything().await?;
+        if unreadable > 0 {
             return Err(NeedsError::Unreadable(unreadable));
         }
         running.retain(|operation| Some(&operation.plugin_id) != ended);

@@ -219,6 +219,11 @@ impl Work {
         }
     }
 
+    /// Whether it is still bringing something else, so that nothing of the plugin itself is touched yet.
+    pub fn is_bringing(&self) -> bool {
+        self.staging().is_some() && self.swap().is_none_or(|swap| !swap.swapped)
+    }
+
     /// Whether it changes what the plugin is granted, and is answered with that.
     pub fn is_about_grants(&self) -> bool {
         matches!(self, Self::Approve | Self::RevokeGrant)

@@ -87,6 +87,17 @@ pub struct Operated {
     pub outcome: Option<Outcome>,
 }
 
+/// All that is recorded of what is and is being done.
+#[derive(Debug, Default)]
+pub struct Everything {
+    /// The plugins.
+    pub plugins: Vec<Record>,
+    /// The operations that run.
+    pub running: Vec<Running>,
+    /// Rows of either that cannot be read, and are left out.
+    pub unreadable: usize,
+}
+
 /// The plugin registry. Each verb that writes does all of it or nothing.
 #[async_trait]
 pub trait Registrations: Send + Sync + 'static {
@@ -120,6 +131,12 @@ pub trait Registrations: Send + Sync + 'static {
     /// # Errors
     /// The database failed.
     async fn all_running(&self) -> Result<Vec<Running>, TableError>;
+
+    /// All plugins and all operations that run, as they are at one moment, and how many rows of them cannot be read.
+    ///
+    /// # Errors
+    /// The database failed.
+    async fn everything(&self) -> Result<Everything, TableError>;
 
     /// Whose a name is.
     ///

@@ -19,6 +19,8 @@ use crate::policy::PLUGIN_LABEL;
 use crate::strays;
 use crate::worker::{Next, Worker};
 
+/// How long the sweep at the start may take.
+const SWEEP: Duration = Duration::from_secs(10);
 const RECONNECT: Duration = Duration::from_secs(2);
 /// How often is looked whether what was lost is there again.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
@@ -88,6 +90,12 @@ impl Supervisor {
         let supervisor = self.clone();
         let id = id.clone();
         self.inner.tasks.spawn(async move { supervisor.work(id, slot).await });
+    }
+
+    /// Wakes nobody from now on.
+    #[cfg(test)]
+    pub(crate) fn retire(&self) {
+        self.inner.shutdown.cancel();
     }
 
     /// Wakes a plugin's worker, from the middle of a step too: steps are idempotent, and one that is left is as one that
@@ -169,7 +177,10 @@ impl Supervisor {
 
     /// Looks after all plugins until `shutdown`.
     pub(crate) async fn run(&self, health: HealthBoard, adoption: &Adoption, shutdown: Shutdown) {
-        let look = async { tokio::join!(self.look_after_all(&health), self.take_over(adoption, &health)) };
+        let look = async {
+            self.sweep().await;
+            tokio::join!(self.look_after_all(&health), self.take_over(adoption, &health))
+        };
         tokio::select! {
             biased;
             () = shutdown.cancelled() => {}
@@ -178,6 +189,19 @@ impl Supervisor {
         self.inner.shutdown.cancel();
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
+    }
+
+    /// Removes what calls that were ended by a kill left at the engine. Before anything else is asked of it: a call that
+    /// is under way would lose what it works with.
+    async fn sweep(&self) {
+        let swept = tokio::time::timeout(SWEEP, self.inner.ctx.engine.sweep()).await;
+        match swept {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(error = telemetry::chain(&error), "throw-away containers were not removed");
+            }
+            Err(_) => tracing::warn!("throw-away containers were not removed: the engine does not answer"),
+        }
     }
 
     pub(crate) async fn look_after_all(&self, health: &HealthBoard) {
@@ -198,9 +222,6 @@ impl Supervisor {
             }
         }
         health.set("plugin registry", Condition::Good);
-        if let Err(error) = ctx.engine.sweep().await {
-            tracing::warn!(error = telemetry::chain(&error), "throw-away containers were not removed");
-        }
         loop {
             match ctx.engine.events(ctx.policy.installation()).await {
                 Ok(mut events) => {
@@ -253,6 +274,7 @@ impl Supervisor {
     async fn take_over(&self, adoption: &Adoption, health: &HealthBoard) {
         const PART: &str = "installed plugins";
         let mut lost = Specs::new();
+        let mut looked_behind = false;
         loop {
             let mut wait = RECONNECT;
             match adoption.look().await {
@@ -261,14 +283,27 @@ impl Supervisor {
                         self.wake(id);
                     }
                     lost.extend(looked.lost.unwrap_or_default());
+                    self.inner.whole.send_replace(true);
                     if let Err(error) = adoption.look_for(&mut lost).await {
                         tracing::warn!(error = telemetry::chain(&error), "what was lost is not known");
                     }
-                    self.inner.whole.send_replace(true);
                     strays::remove(&self.inner.ctx).await;
+                    if !looked_behind {
+                        match adoption.left_behind().await {
+                            Ok(specs) => {
+                                lost.extend(specs);
+                                looked_behind = true;
+                            }
+                            Err(error) => {
+                                let why = telemetry::chain(&error);
+                                tracing::warn!(error = why, "what a removal left at the broker is not known");
+                            }
+                        }
+                    }
                     let short = adoption::shortcoming(&looked.left, &lost);
                     health.set(PART, short.map_or(Condition::Good, Condition::Degraded));
-                    wait = if lost.is_empty() && looked.left.is_empty() { LOOK_ANYWAY } else { LOOK_AGAIN };
+                    let done = lost.is_empty() && looked.left.is_empty() && looked_behind;
+                    wait = if done { LOOK_ANYWAY } else { LOOK_AGAIN };
                 }
                 Err(error) => {
                     let why = telemetry::chain(&error);

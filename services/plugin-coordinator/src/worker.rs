@@ -274,9 +274,14 @@ impl Worker {
                 tracing::warn!(step = step.name(), error = error.body.message, "failed");
                 // What the step recorded before it failed must not be undone.
                 let (record, operation) = ctx.registrations.both(&self.id).await?;
-                let (record, operation) = (record.or(again.record), operation.or(again.operation));
-                step::fail(&ctx, Subject { record, operation }, error.body).await?;
+                let id = |operation: &Option<Running>| operation.as_ref().map(|operation| operation.id);
                 self.trouble = 0;
+                if id(&operation) != id(&again.operation) {
+                    // What it was taken for has ended meanwhile. What came instead has not failed.
+                    self.last = None;
+                    return Ok(Next::Again);
+                }
+                step::fail(&ctx, Subject { record: record.or(again.record), operation }, error.body).await?;
                 Ok(Next::Again)
             }
         }

@@ -89,6 +89,7 @@ pub fn cases() -> Vec<Case> {
         the_hosts_passwords_are_asked_for,
         a_port_to_the_world_is_asked_for,
         an_approval_is_of_something_else,
+        a_volume_is_named_so_that_it_reads_like_the_victims,
         a_tag_is_moved_after_the_installation,
         the_engine_would_mount_the_host_without_the_defence,
         the_engine_would_hand_out_its_socket_without_the_defence,
@@ -241,6 +242,30 @@ async fn an_approval_is_of_something_else(world: Shared) {
     let request = json!({"plugin_id": name, "source": source, "manifest": asked("0:0"), "approve": digest});
     operator.ask(Operation::Install, request).await.error(ErrorCode::ApprovalChanged);
     world.assert_nothing_is_left(&plugin, &source).await;
+}
+
+/// The volume of a plugin that runs, as the engine names it.
+async fn volume_of(world: &World, operator: &mut Operator, name: &str, volume: &str) -> (String, String) {
+    let plugin = id(name);
+    let mut manifest = minimal(&plugin);
+    manifest["docker"] = json!({"volumes": [format!("{volume}:/data")]});
+    let source = Script::healthy(name).label(manifest).push(&world.stack).await.expect("the image builds");
+    world.install_and_start(operator, &plugin, &source).await;
+    let mounts = world.running(&plugin).await["Mounts"].clone();
+    let mount = mounts.as_array().into_iter().flatten().find(|mount| mount["Destination"] == "/data");
+    let name = mount.and_then(|mount| mount["Name"].as_str()).expect("a volume").to_owned();
+    (name, source)
+}
+
+async fn a_volume_is_named_so_that_it_reads_like_the_victims(world: Shared) {
+    let mut operator = world.operator().await;
+    let (victims, first) = volume_of(&world, &mut operator, "attacks-cam-main", "data").await;
+    let (own, second) = volume_of(&world, &mut operator, "attacks-cam", "main-data").await;
+    assert_ne!(own, victims);
+    // Without a mark that no id has between id and name, they are the same.
+    assert_eq!(own.replace("..", "-"), victims.replace("..", "-"));
+    world.remove(&mut operator, &id("attacks-cam"), &second).await;
+    world.remove(&mut operator, &id("attacks-cam-main"), &first).await;
 }
 
 async fn a_tag_is_moved_after_the_installation(world: Shared) {

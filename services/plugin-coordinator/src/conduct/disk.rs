@@ -34,7 +34,7 @@ mod tests {
     }
 
     fn usage(written: u64, volume: u64) -> DiskUsage {
-        DiskUsage { container: "a".into(), written, volumes: [("v".to_owned(), volume)].into() }
+        DiskUsage { container: "a".into(), start: None, written, volumes: [("v".to_owned(), volume)].into() }
     }
 
     #[test]

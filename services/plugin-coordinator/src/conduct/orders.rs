@@ -1,4 +1,4 @@
-//! What is decided, as it is recorded: the plugin's worker does the rest.
+//! What is decided, as it is recorded; the plugin's worker, which is woken for it, does the rest.
 
 use envelope::PluginId;
 use envelope::payload::event::EventKind;
@@ -7,28 +7,36 @@ use super::hearing::Life;
 use crate::context::Context;
 use crate::record::{Desired, StartProgress, Suspended};
 use crate::registrations::{LOOKS, TableError};
+use crate::supervisor::Supervisor;
 
-/// Stops a plugin until somebody asks for a start. An operation that would make it run ends. Answers whether it was
-/// to run at all.
+/// Stops a plugin until somebody asks for a start. An operation that would make it run ends.
 ///
 /// # Errors
 /// The registry cannot be read or written.
-pub(crate) async fn halt(ctx: &Context, id: &PluginId, why: &str) -> Result<bool, TableError> {
+pub(crate) async fn halt(
+    ctx: &Context,
+    supervisor: &Supervisor,
+    id: &PluginId,
+    why: &str,
+) -> Result<(), TableError> {
     for _ in 1..LOOKS {
-        match try_halt(ctx, id, why).await {
+        match try_halt(ctx, supervisor, id, why).await {
             Err(TableError::Changed(_)) => {}
             done => return done,
         }
     }
-    try_halt(ctx, id, why).await
+    try_halt(ctx, supervisor, id, why).await
 }
 
-async fn try_halt(ctx: &Context, id: &PluginId, why: &str) -> Result<bool, TableError> {
-    let Some(mut record) = ctx.registrations.plugin(id).await? else { return Ok(false) };
-    if record.desired != Desired::Running {
-        return Ok(false);
-    }
-    let operation = ctx.registrations.running(id).await?.filter(|operation| operation.work.makes_it_run());
+async fn try_halt(
+    ctx: &Context,
+    supervisor: &Supervisor,
+    id: &PluginId,
+    why: &str,
+) -> Result<(), TableError> {
+    let (record, operation) = ctx.registrations.both(id).await?;
+    let Some(mut record) = record.filter(|record| record.desired == Desired::Running) else { return Ok(()) };
+    let operation = operation.filter(|operation| operation.work.makes_it_run());
     let correlation_id = uuid::Uuid::now_v7().to_string();
     record.halt(why, why, &correlation_id);
     match &operation {
@@ -40,7 +48,12 @@ async fn try_halt(ctx: &Context, id: &PluginId, why: &str) -> Result<bool, Table
     }
     let message = format!("{id} was stopped: {why}. It stays stopped until somebody asks for a start.");
     ctx.reporter.notice(EventKind::Flood, id, message, why);
-    Ok(true)
+    match operation {
+        // A pull that is wanted no more can last for half an hour.
+        Some(ended) if ended.work.is_bringing() => supervisor.interrupt(id),
+        _ => supervisor.wake_known(id),
+    }
+    Ok(())
 }
 
 /// What became of the wish to restart a plugin.

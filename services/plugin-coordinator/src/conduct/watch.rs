@@ -10,6 +10,7 @@ use super::hearing::Look;
 use super::orders::Restart;
 use super::{disk, orders};
 use crate::context::Context;
+use crate::engine::DiskUsage;
 use crate::supervisor::Supervisor;
 
 /// A pause after the registry failed.
@@ -49,10 +50,9 @@ impl super::Conduct {
         let condemned = self.state().condemned.clone();
         let mut all = true;
         for (id, why) in condemned {
-            match orders::halt(ctx, &id, &why).await {
-                Ok(_) => {
+            match orders::halt(ctx, supervisor, &id, &why).await {
+                Ok(()) => {
                     self.state().condemned.remove(&id);
-                    supervisor.wake_known(&id);
                 }
                 Err(error) => {
                     tracing::error!(plugin_id = %id, error = telemetry::chain(&error), "was not stopped");
@@ -175,15 +175,15 @@ pub(crate) async fn measure_once(ctx: &Context, supervisor: &Supervisor) {
     };
     for record in records {
         let name = ctx.policy.container_name(&record.id);
-        let Some(usage) = usages.iter().find(|usage| usage.container == name) else { continue };
+        let start = record.start.as_ref().map(|start| start.id.to_string());
+        // Measuring takes its time: what an earlier container used is not held against this one.
+        let is_this = |usage: &&DiskUsage| usage.container == name && usage.start == start;
+        let Some(usage) = usages.iter().find(is_this) else { continue };
         let Some(why) = disk::over(usage, &record.manifest(), ctx.settings.default_disk_bytes) else {
             continue;
         };
-        match orders::halt(ctx, &record.id, &why).await {
-            Ok(_) => supervisor.wake_known(&record.id),
-            Err(error) => {
-                tracing::error!(plugin_id = %record.id, error = telemetry::chain(&error), "was not stopped");
-            }
+        if let Err(error) = orders::halt(ctx, supervisor, &record.id, &why).await {
+            tracing::error!(plugin_id = %record.id, error = telemetry::chain(&error), "was not stopped");
         }
     }
 }

@@ -156,6 +156,8 @@ impl Container {
 pub struct DiskUsage {
     /// The container's name.
     pub container: String,
+    /// The start that it was made for, as its label says.
+    pub start: Option<String>,
     /// Bytes that it has written beside its volumes and binds.
     pub written: u64,
     /// The volumes that are mounted in it, those without a name included, and their bytes. One of a size that

@@ -37,8 +37,12 @@ pub(super) async fn handle(
             supervisor.interrupt(&id);
         }
         Work::Start => {
-            let Some(mut record) = ctx.registrations.plugin(&id).await? else {
-                return Err(ended(operation).into());
+            // As they are together: what came after this start is not undone with it.
+            let (record, running) = ctx.registrations.both(&id).await?;
+            let Some(mut record) =
+                record.filter(|_| running.is_some_and(|running| running.id == operation_id))
+            else {
+                return Err(Refusal::Overtaken);
             };
             record.desired = Desired::Stopped;
             let answer = operation.cancelled(&format!("by a cancel request of {}", permit.principal()));

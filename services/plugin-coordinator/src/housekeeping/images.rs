@@ -9,12 +9,6 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use crate::engine::ImageRef;
 use crate::registrations::TableError;
 
-/// How many rows there are of plugins and of operations that run, readable or not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Recorded {
-    pub(crate) rows: usize,
-}
-
 /// The images that were pulled for plugins, and were not there before.
 #[async_trait]
 pub(crate) trait Pulled: Send + Sync + 'static {
@@ -26,9 +20,6 @@ pub(crate) trait Pulled: Send + Sync + 'static {
 
     /// One less.
     async fn forget(&self, reference: &str) -> Result<(), TableError>;
-
-    /// How much there is that may need one, where that can be counted.
-    async fn recorded(&self) -> Result<Option<Recorded>, TableError>;
 }
 
 /// The images that were pulled for plugins, and the order of pulling and removing.
@@ -69,10 +60,6 @@ impl Images {
     pub(super) async fn forget(&self, reference: &str) -> Result<(), TableError> {
         self.pulled.forget(reference).await
     }
-
-    pub(super) async fn recorded(&self) -> Result<Option<Recorded>, TableError> {
-        self.pulled.recorded().await
-    }
 }
 
 /// The table.
@@ -97,15 +84,6 @@ impl Pulled for SqlitePulled {
     async fn forget(&self, reference: &str) -> Result<(), TableError> {
         sqlx::query("DELETE FROM images WHERE reference = ?").bind(reference).execute(self.0.pool()).await?;
         Ok(())
-    }
-
-    async fn recorded(&self) -> Result<Option<Recorded>, TableError> {
-        let rows: i64 = sqlx::query_scalar(
-            "SELECT (SELECT count(*) FROM plugins) + (SELECT count(*) FROM operations WHERE ended_at IS NULL)",
-        )
-        .fetch_one(self.0.pool())
-        .await?;
-        Ok(Some(Recorded { rows: usize::try_from(rows).unwrap_or_default() }))
     }
 }
 
@@ -135,9 +113,5 @@ impl Pulled for InMemory {
     async fn forget(&self, reference: &str) -> Result<(), TableError> {
         self.lock().remove(reference);
         Ok(())
-    }
-
-    async fn recorded(&self) -> Result<Option<Recorded>, TableError> {
-        Ok(None)
     }
 }

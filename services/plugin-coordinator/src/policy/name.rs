@@ -15,8 +15,8 @@ pub const NODE_LABEL: &str = "org.bigskies.node";
 /// What a container is to its plugin: see [`Role`].
 pub const ROLE_LABEL: &str = "org.bigskies.role";
 
-/// No id has two points in a row, so no plugin's container has such a name.
-const FORWARDER: &str = "..forwarder";
+/// No id has two points in a row: what stands behind them is never a part of another plugin's id.
+const BEHIND_ID: &str = "..";
 
 /// What a container is to its plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +39,7 @@ impl Role {
 
 /// The name of the forwarder that belongs to a plugin's container of that name.
 pub fn forwarder_of(container: &str) -> String {
-    format!("{container}{FORWARDER}")
+    format!("{container}{BEHIND_ID}forwarder")
 }
 
 impl Policy {
@@ -60,7 +60,7 @@ impl Policy {
     }
 
     pub(super) fn volume_name(&self, id: &PluginId, name: &str) -> String {
-        format!("{}-{id}-{name}", self.prefix())
+        format!("{}-{id}{BEHIND_ID}{name}", self.prefix())
     }
 
     /// Labels of everything that is made for a plugin.
@@ -93,5 +93,15 @@ mod tests {
         assert_eq!(policy.container_name(&id), "bigskies-plugin-6f1c0d-focuser");
         assert_eq!(policy.forwarder_name(&id), "bigskies-plugin-6f1c0d-focuser..forwarder");
         assert!(PluginId::parse("focuser..forwarder").is_err());
+    }
+
+    #[test]
+    fn no_volume_is_one_of_another_plugin_whatever_the_two_are_called() {
+        let policy = Policy::new(Settings::default(), "6f1c0d5e-0000-4000-8000-000000000001".into());
+        let name = |id: &str, name: &str| policy.volume_name(&PluginId::parse(id).expect("an id"), name);
+        assert_eq!(name("cam", "main-data"), "bigskies-plugin-6f1c0d-cam..main-data");
+        assert_ne!(name("cam", "main-data"), name("cam-main", "data"));
+        assert_ne!(name("cam", "main.data"), name("cam.main", "data"));
+        assert_ne!(name("cam", "main..data"), name("cam.main", "data"));
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use envelope::{Answer, OperationId, PluginId};
 
-use super::{ENDED_KEPT, Name, Operated, Outcome, Registrations, TableError, without_request};
+use super::{ENDED_KEPT, Everything, Name, Operated, Outcome, Registrations, TableError, without_request};
 use crate::clock;
 use crate::operation::Running;
 use crate::record::Record;
@@ -137,6 +137,14 @@ impl Registrations for FakeRegistrations {
         let tables = self.lock();
         let running = tables.operations.iter().filter(|o| o.ended_at.is_none());
         Ok(running.map(|o| o.operation.clone()).collect())
+    }
+
+    async fn everything(&self) -> Result<Everything, TableError> {
+        let tables = self.lock();
+        let plugins = tables.plugins.values().map(|record| (**record).clone()).collect();
+        let running = tables.operations.iter().filter(|o| o.ended_at.is_none());
+        let running = running.map(|o| o.operation.clone()).collect();
+        Ok(Everything { plugins, running, unreadable: 0 })
     }
 
     async fn owner(&self, name: &Name) -> Result<Option<String>, TableError> {

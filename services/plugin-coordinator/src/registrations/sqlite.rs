@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use store::{Connection, Store};
 
-use super::{ENDED_KEPT, Name, Operated, Outcome, Registrations, TableError, without_request};
+use super::{ENDED_KEPT, Everything, Name, Operated, Outcome, Registrations, TableError, without_request};
 use crate::clock;
 #[cfg(feature = "drill")]
 use crate::holds::Moment;
@@ -25,8 +25,13 @@ pub struct SqliteRegistrations {
 /// An operation: id, record, who asked for its end, end, outcome.
 type Row = (String, String, Option<String>, Option<i64>, Option<String>);
 
+/// A plugin: id, record, revision.
+type PluginRow = (String, String, i64);
+const ALL_PLUGINS: &str = "SELECT id, record, revision FROM plugins ORDER BY id";
+
 /// An operation that runs: id, record, who asked for its end.
 type RunningRow = (String, String, Option<String>);
+const ALL_RUNNING: &str = "SELECT id, record, cancelled_by FROM operations WHERE ended_at IS NULL";
 
 /// A plugin with its revision, and the operation that runs on it.
 type BothRow = (Option<String>, Option<i64>, Option<String>, Option<String>, Option<String>);
@@ -81,13 +86,7 @@ impl Registrations for SqliteRegistrations {
     }
 
     async fn plugins(&self) -> Result<Vec<Record>, TableError> {
-        let rows: Vec<(String, String, i64)> =
-            sqlx::query_as("SELECT id, record, revision FROM plugins ORDER BY id")
-                .fetch_all(self.store.pool())
-                .await?;
-        let record = |(id, text, revision): (String, String, i64)| {
-            readable(decode(&id, &text)).map(|record| Record { revision, ..record })
-        };
+        let rows: Vec<PluginRow> = sqlx::query_as(ALL_PLUGINS).fetch_all(self.store.pool()).await?;
         Ok(rows.into_iter().filter_map(record).collect())
     }
 
@@ -119,11 +118,21 @@ impl Registrations for SqliteRegistrations {
     }
 
     async fn all_running(&self) -> Result<Vec<Running>, TableError> {
-        let rows: Vec<RunningRow> =
-            sqlx::query_as("SELECT id, record, cancelled_by FROM operations WHERE ended_at IS NULL")
-                .fetch_all(self.store.pool())
-                .await?;
+        let rows: Vec<RunningRow> = sqlx::query_as(ALL_RUNNING).fetch_all(self.store.pool()).await?;
         Ok(rows.into_iter().filter_map(|row| readable(running(row))).collect())
+    }
+
+    async fn everything(&self) -> Result<Everything, TableError> {
+        let mut tx = self.store.pool().begin().await?;
+        let plugins: Vec<PluginRow> = sqlx::query_as(ALL_PLUGINS).fetch_all(&mut *tx).await?;
+        let running: Vec<RunningRow> = sqlx::query_as(ALL_RUNNING).fetch_all(&mut *tx).await?;
+        drop(tx);
+        let rows = plugins.len() + running.len();
+        let plugins: Vec<Record> = plugins.into_iter().filter_map(record).collect();
+        let running: Vec<Running> =
+            running.into_iter().filter_map(|row| readable(self::running(row))).collect();
+        let unreadable = rows - plugins.len() - running.len();
+        Ok(Everything { plugins, running, unreadable })
     }
 
     async fn owner(&self, name: &Name) -> Result<Option<String>, TableError> {
@@ -302,6 +311,10 @@ impl Registrations for SqliteRegistrations {
         .await?;
         Ok(rows.into_iter().filter_map(|row| readable(operated(row))).collect())
     }
+}
+
+fn record((id, text, revision): PluginRow) -> Option<Record> {
+    readable(decode(&id, &text)).map(|record| Record { revision, ..record })
 }
 
 fn running((id, record, cancelled_by): RunningRow) -> Result<Running, TableError> {

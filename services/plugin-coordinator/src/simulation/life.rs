@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use chassis::{HealthBoard, Permit, Publisher, Reply, Request};
 use envelope::payload::health::{Health, HealthStatus};
-use envelope::{Answer, Coordinator, Envelope, InstanceId, MessageType, PluginId, Timestamp, topic};
+use envelope::{
+    Answer, Coordinator, Envelope, InstanceId, MessageType, Operation, PluginId, Timestamp, topic,
+};
 use tokio::sync::mpsc;
 
 use super::points::Weather;
@@ -128,8 +130,14 @@ impl Life {
         }
     }
 
-    /// Gives a request its turn: those about one plugin are handled one after another.
+    /// Gives a request its turn: those that name one plugin are handled one after another. A cancellation names an
+    /// operation, and waits for nobody.
     fn queue(&self, accepted: Accepted) {
+        if accepted.operation == Operation::Cancel {
+            let (world, ctx, supervisor) = (self.world.clone(), self.ctx.clone(), self.supervisor.clone());
+            tokio::spawn(async move { serve(&world, &ctx, &supervisor, accepted).await });
+            return;
+        }
         if let Some(turn) = self.turns.get(&accepted.plugin) {
             // Its task lives as long as this.
             let _ = turn.send(accepted);

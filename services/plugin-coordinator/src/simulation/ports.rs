@@ -17,7 +17,7 @@ use crate::leftovers::LeftoversError;
 use crate::operation::Running;
 use crate::peers::{Peers, Thread};
 use crate::record::Record;
-use crate::registrations::{Name, Operated, Registrations, TableError};
+use crate::registrations::{Everything, Name, Operated, Registrations, TableError};
 use crate::registry::{Registry, RegistryError, Resolved};
 
 /// All ports of one life of the coordinator.
@@ -203,6 +203,10 @@ impl Registrations for Ports {
 
     async fn all_running(&self) -> Result<Vec<Running>, TableError> {
         self.table("registrations.all_running", "", self.world().registrations.all_running()).await
+    }
+
+    async fn everything(&self) -> Result<Everything, TableError> {
+        self.table("registrations.everything", "", self.world().registrations.everything()).await
     }
 
     async fn owner(&self, name: &Name) -> Result<Option<String>, TableError> {

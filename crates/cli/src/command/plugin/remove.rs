@@ -71,12 +71,12 @@ mod tests {
             plugin_id: PluginId::parse("focuser").expect("an id"),
             image_removed: false,
             volumes_removed: Vec::new(),
-            volumes_kept: vec!["bigskies-plugin-focuser-data".to_owned()],
+            volumes_kept: vec!["bigskies-plugin-focuser..data".to_owned()],
         };
         let expected = "\
 focuser is removed; its image stays, something else uses it
   data kept:
-    bigskies-plugin-focuser-data";
+    bigskies-plugin-focuser..data";
         assert_eq!(render(&removed), expected);
     }
 }

@@ -39,6 +39,7 @@ pub(super) async fn usage(
             let known = names.filter_map(|name| sizes.get(&name).map(|bytes| (name.clone(), *bytes)));
             let name = container.names.unwrap_or_default().into_iter().next().unwrap_or_default();
             DiskUsage {
+                start: container.labels.and_then(|mut labels| labels.remove(label::START)),
                 container: name.trim_start_matches('/').to_owned(),
                 written: container.size_rw.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or_default(),
                 volumes: known.collect(),

@@ -258,6 +258,7 @@ impl World {
             .map(|found| {
                 let mut usage = DiskUsage {
                     container: found.spec.name.clone(),
+                    start: found.labels.get(label::START).cloned(),
                     written: used(&found.spec.name),
                     volumes: BTreeMap::new(),
                 };

@@ -173,6 +173,15 @@ async fn a_plugin_over_its_bound_of_the_disk_is_stopped() {
     stage.engine.fail_next(Verb::DiskUsage, away);
     look().await;
     assert_eq!(stage.record().await.expect("installed").desired, Desired::Running);
+    // What was measured of a container that is another by now is not held against this one.
+    let mut record = stage.record().await.expect("installed");
+    let start = record.start.clone();
+    record.start = start.clone().map(|start| crate::record::Start { id: StartId::new(), ..start });
+    stage.ctx.registrations.advance(Some(&mut record), None).await.expect("records");
+    look().await;
+    assert_eq!(stage.record().await.expect("installed").desired, Desired::Running);
+    record.start = start;
+    stage.ctx.registrations.advance(Some(&mut record), None).await.expect("records");
     look().await;
     stage.settle().await;
     stage.is_halted("disk: uses 2.01 GiB of 2 GiB").await;

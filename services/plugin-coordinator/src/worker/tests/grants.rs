@@ -8,11 +8,11 @@ use envelope::Generation;
 
 const ADA: &str = "operator:ada";
 const TOPIC: &str = "publish:bigskies/plugin/dome/control/open";
-const DEVICE: &str = "device:/dev/ttyUSB0";
+pub(super) const DEVICE: &str = "device:/dev/ttyUSB0";
 const PORT: &str = "port:0.0.0.0:8090/tcp";
 const LONG: Duration = Duration::from_secs(600);
 
-fn asking() -> Value {
+pub(super) fn asking() -> Value {
     json!({
         "id": "focuser", "name": "Focuser", "version": "1.0.0", "start_timeout_seconds": 30,
         "mqtt": {"topics_publish": ["bigskies/plugin/dome/control/open"]},
@@ -36,12 +36,12 @@ impl Stage {
         self.settle().await;
     }
 
-    async fn to_approve(&self, request: &str, code: ErrorCode) -> ApprovalDetails {
+    pub(super) async fn to_approve(&self, request: &str, code: ErrorCode) -> ApprovalDetails {
         serde_json::from_value(self.fails(request, code).await.details).expect("what is to be approved")
     }
 
     /// Installed with everything that it asks for, and running.
-    async fn running() -> Self {
+    pub(super) async fn running() -> Self {
         let stage = Self::with(asking(), "1000:1000").await;
         stage.ask_install_as("ask", None, ADA, true).await;
         let details = stage.to_approve("ask", ErrorCode::ApprovalRequired).await;

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::*;
 use crate::engine::{ImageRef, State};
 use crate::peers::fake::login_of;
-use crate::registrations::{Name, Operated, Registrations, TableError};
+use crate::registrations::{Everything, Name, Operated, Registrations, TableError};
 
 const CHILD: &str = "worker::tests::killed::a_process_that_kills_itself_in_a_transaction";
 const FOLDER: &str = "BIGSKIES_KILLED_FOLDER";
@@ -117,6 +117,10 @@ impl Registrations for Killed {
 
     async fn all_running(&self) -> Result<Vec<Running>, TableError> {
         self.inner.all_running().await
+    }
+
+    async fn everything(&self) -> Result<Everything, TableError> {
+        self.inner.everything().await
     }
 
     async fn owner(&self, name: &Name) -> Result<Option<String>, TableError> {

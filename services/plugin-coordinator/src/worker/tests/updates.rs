@@ -11,7 +11,7 @@ const NEXT_DIGEST: &str = "sha256:2222222222222222222222222222222222222222222222
 const ADA: &str = "operator:ada";
 const LONG: Duration = Duration::from_secs(600);
 
-fn second() -> Value {
+pub(super) fn second() -> Value {
     let mut manifest = manifest();
     manifest["version"] = json!("2.0.0");
     manifest
@@ -19,7 +19,7 @@ fn second() -> Value {
 
 impl Stage {
     /// There is a second version of this manifest, whose process ends at once with `exits`, if it does.
-    fn publish_second(&self, manifest: &Value, exits: Option<i64>) {
+    pub(super) fn publish_second(&self, manifest: &Value, exits: Option<i64>) {
         let reference = format!("registry.example.com/focuser@{NEXT_DIGEST}");
         let label = manifest.to_string();
         let mut image = FakeImage::new(&reference).with_label(crate::admission::MANIFEST_LABEL, &label);
@@ -40,7 +40,7 @@ impl Stage {
         );
     }
 
-    async fn begin_update(&self, request: &str, approve: Option<&str>) {
+    pub(super) async fn begin_update(&self, request: &str, approve: Option<&str>) {
         let wanted = InstallRequest {
             plugin_id: self.id.clone(),
             source: Some(NEXT.into()),
@@ -54,7 +54,7 @@ impl Stage {
         self.ask_and(request, work, None::<fn(&mut Record)>, LONG, ADA, true).await;
     }
 
-    async fn update(&self, request: &str, approve: Option<&str>) {
+    pub(super) async fn update(&self, request: &str, approve: Option<&str>) {
         self.begin_update(request, approve).await;
         self.settle().await;
     }
@@ -71,7 +71,7 @@ impl Stage {
         self.settle().await;
     }
 
-    async fn up() -> Self {
+    pub(super) async fn up() -> Self {
         let stage = Self::new().await;
         stage.install().await;
         stage.start().await;

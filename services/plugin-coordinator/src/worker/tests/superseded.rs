@@ -1,0 +1,184 @@
+//! Operations that end for another's sake: what they were doing ends too, and nothing of it falls on what came instead.
+
+use chassis::{HealthBoard, Permit, Reply, Request, Shutdown};
+use envelope::payload::grant::GrantState;
+use envelope::{InstanceId, Operation, OperatorName, Principal};
+use testkit::eventually;
+
+use super::grants::{DEVICE, asking};
+use super::updates::second;
+use super::*;
+use crate::adoption::{Adoption, Specs, Told, ToldError};
+use crate::handler;
+use crate::supervisor::Supervisor;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+impl Stage {
+    /// Asks an operation's own handler.
+    async fn handle(&self, supervisor: &Supervisor, operation: Operation, payload: Value) -> Reply {
+        let id = operation.to_string();
+        let received = Received {
+            id: id.clone(),
+            principal: "operator:ada".into(),
+            request_id: Some(id.clone()),
+            content_hash: id.clone(),
+            redelivery: false,
+            topic: "t".into(),
+            body: b"{}".to_vec(),
+            response_topic: "r".into(),
+            correlation_data: None,
+            correlation_id: id.clone(),
+            traceparent: None,
+            received_at: Timestamp::now(),
+        };
+        self.store.journal().accept(&received).await.expect("accepts");
+        let ada = OperatorName::parse("ada").expect("a name");
+        let permit = Permit::for_test(Principal::Operator(ada), operation);
+        let request = Request { id: id.clone(), correlation_id: id, traceparent: None, payload };
+        handler::handle(&self.ctx, supervisor, &permit, &request).await.expect("is let in")
+    }
+
+    /// Until a verb of the engine is called, as somebody else does what stands around it.
+    async fn called(&self, verb: Verb, times: usize) {
+        eventually(PATIENCE, || async {
+            self.surroundings().await;
+            let count = self.engine.count(verb);
+            if count >= times { Ok(()) } else { Err(format!("{verb:?} was called {count} times")) }
+        })
+        .await;
+    }
+
+    /// Until the request has its answer.
+    async fn answered(&self, request: &str) {
+        eventually(PATIENCE, || async {
+            self.surroundings().await;
+            let owed = self.store.journal().owed().await.expect("reads");
+            if owed.iter().any(|o| o.id == request) {
+                Ok(())
+            } else {
+                Err(format!("{request} has no answer"))
+            }
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_taken_back_while_an_update_is_under_way_stays_taken_back() {
+    let stage = Stage::running().await;
+    stage.ask("stop", Work::Stop, Some(Desired::Stopped), Duration::from_secs(600)).await;
+    stage.settle().await;
+    let mut more = asking();
+    more["version"] = json!("2.0.0");
+    more["permissions"] = json!(["plugin:control", "plugin:configure"]);
+    stage.publish_second(&more, None);
+    stage.update("more", None).await;
+    let details = stage.to_approve("more", ErrorCode::ApprovalRequired).await;
+
+    let supervisor = stage.supervisor();
+    let pulled = stage.engine.count(Verb::Pull);
+    let hold = stage.engine.hold(Verb::Pull);
+    stage.begin_update("update", Some(&details.approve)).await;
+    supervisor.wake(&stage.id);
+    stage.called(Verb::Pull, pulled + 1).await;
+    let asked = json!({"plugin_id": stage.id, "grant": DEVICE});
+    assert!(matches!(stage.handle(&supervisor, Operation::RevokeGrant, asked).await, Reply::Later));
+    stage.answered("revoke-grant").await;
+    drop(hold);
+    stage.fails("update", ErrorCode::Cancelled).await;
+    stage.succeeds("revoke-grant").await;
+    stage.settle().await;
+    let record = stage.record().await.expect("installed");
+    assert_eq!(record.release.manifest["version"], "1.0.0");
+    let device =
+        record.release.grants.iter().find(|granted| granted.grant.key() == DEVICE).expect("asked for");
+    assert!(matches!(device.state, GrantState::Revoked { .. }), "{device:?}");
+}
+
+#[tokio::test]
+async fn a_stop_does_not_wait_for_a_pull_that_is_wanted_no_more() {
+    let stage = Stage::up().await;
+    stage.publish_second(&second(), None);
+    let supervisor = stage.supervisor();
+    let pulled = stage.engine.count(Verb::Pull);
+    let _hold = stage.engine.hold(Verb::Pull);
+    stage.begin_update("update", None).await;
+    supervisor.wake(&stage.id);
+    stage.called(Verb::Pull, pulled + 1).await;
+    let asked = json!({"plugin_id": stage.id});
+    assert!(matches!(stage.handle(&supervisor, Operation::Stop, asked).await, Reply::Later));
+    stage.answered("stop").await;
+    assert_eq!(stage.succeeds("stop").await["phase"], "stopped");
+    stage.fails("update", ErrorCode::Cancelled).await;
+    assert_eq!(stage.containers().await, 0);
+}
+
+#[tokio::test]
+async fn a_failure_is_not_held_against_what_came_instead() {
+    let stage = Stage::up().await;
+    stage.publish_second(&second(), None);
+    let pulled = stage.engine.count(Verb::Pull);
+    let hold = stage.engine.hold(Verb::Pull);
+    let (on, message) = ("focuser".into(), "no".into());
+    stage.engine.fail_next(Verb::Pull, EngineError::Refused { doing: Verb::Pull, on, status: 500, message });
+    stage.begin_update("update", None).await;
+    let mut worker = Worker::new(stage.ctx.clone(), stage.id.clone());
+    worker.confirmed = Some(Instant::now());
+    let pulls = async {
+        while stage
+            .ctx
+            .registrations
+            .running(&stage.id)
+            .await
+            .expect("reads")
+            .is_some_and(|o| o.step != "stop")
+        {
+            if worker.pass().await != Next::Again {
+                tokio::task::yield_now().await;
+            }
+        }
+    };
+    let instead = async {
+        stage.called(Verb::Pull, pulled + 1).await;
+        // This supervisor wakes nobody who works: the worker above is at it.
+        let supervisor = stage.supervisor();
+        supervisor.retire();
+        let asked = json!({"plugin_id": stage.id});
+        assert!(matches!(stage.handle(&supervisor, Operation::Stop, asked).await, Reply::Later));
+        drop(hold);
+    };
+    tokio::join!(pulls, instead);
+    stage.settle().await;
+    stage.fails("update", ErrorCode::Cancelled).await;
+    assert_eq!(stage.succeeds("stop").await["phase"], "stopped");
+}
+
+struct Nobody;
+
+#[async_trait::async_trait]
+impl Told for Nobody {
+    async fn specs(&self) -> Result<Specs, ToldError> {
+        Ok(Specs::new())
+    }
+}
+
+#[tokio::test]
+async fn what_a_kill_left_at_the_engine_is_swept_before_anything_is_asked_of_it() {
+    let stage = Stage::new().await;
+    stage.ask_install("install").await;
+    stage.engine.clear_calls();
+    let supervisor = stage.supervisor();
+    let health = HealthBoard::new(Coordinator::Plugin, InstanceId::parse("one").expect("an id"));
+    let adoption = Adoption { ctx: stage.ctx.clone(), store: stage.store.clone(), told: Box::new(Nobody) };
+    let shutdown = Shutdown::new();
+    let works = supervisor.run(health, &adoption, shutdown.clone());
+    let ends = async {
+        stage.answered("install").await;
+        shutdown.cancel();
+    };
+    tokio::join!(works, ends);
+    stage.succeeds("install").await;
+    let calls: Vec<Verb> = stage.engine.calls().into_iter().map(|call| call.verb).collect();
+    assert_eq!((calls.first(), stage.engine.count(Verb::Sweep)), (Some(&Verb::Sweep), 1), "{calls:?}");
+}
