@@ -209,17 +209,6 @@ impl Adoption {
         }
     }
 
-    /// Specs of plugins that were removed, which a kill right after the removal was recorded has left at the broker.
-    ///
-    /// # Errors
-    /// The broker was not heard, or the registry failed.
-    pub(crate) async fn left_behind(&self) -> Result<Specs, AdoptionError> {
-        let mut specs = self.told.specs().await?;
-        let known = self.ctx.registrations.plugins().await?;
-        specs.retain(|id, spec| !is_present(spec) && !known.iter().any(|record| record.id == *id));
-        Ok(specs)
-    }
-
     /// Takes out of `lost` what is lost no more. What was being removed is cleared when its rights are gone: there is
     /// nobody else who would.
     ///

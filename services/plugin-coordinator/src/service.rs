@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use chassis::health::Condition;
 use chassis::{Delivery, HealthBoard, Parts, Permit, Reply, Request, Service, Shutdown};
 use envelope::payload::event::EventKind;
-use envelope::payload::spec::AclStatus;
-use envelope::{Coordinator, Envelope, ErrorBody, ErrorCode, Principal, topic};
+use envelope::payload::spec::{AclOutcome, AclStatus};
+use envelope::{Coordinator, Envelope, ErrorBody, ErrorCode, PluginId, Principal, topic};
 use store::Migrator;
 
 use crate::adoption::{Adoption, Retained};
@@ -119,8 +119,12 @@ impl Service for PluginCoordinator {
                     }
                 }
             };
+            let is_absent = status.as_ref().is_some_and(|status| status.outcome == AclOutcome::Absent);
             self.ctx.acls.set(id.clone(), status);
             self.supervisor.wake_known(&id);
+            if is_absent {
+                self.forget_removed(&id).await;
+            }
             return;
         }
         if let Some(id) = self.ctx.health.owner(&delivery.topic)
@@ -172,6 +176,18 @@ impl Service for PluginCoordinator {
             () = self.supervisor.run(self.health.clone(), &self.adoption, shutdown) => {}
             () = self.ctx.conduct.run(&self.ctx, &self.supervisor) => {}
             () = housekeeping::run(&self.ctx, &self.health) => {}
+        }
+    }
+}
+
+impl PluginCoordinator {
+    /// Clears what is retained of a plugin that is gone, once more: the message coordinator still tells that it is
+    /// absent, so it did not hear that, being away just then, or we did not say it, being killed just then.
+    async fn forget_removed(&self, id: &PluginId) {
+        match self.ctx.registrations.both(id).await {
+            Ok((None, None)) => self.ctx.reporter.forget(id),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(plugin_id = %id, error = telemetry::chain(&error), "is not known"),
         }
     }
 }

@@ -274,7 +274,6 @@ impl Supervisor {
     async fn take_over(&self, adoption: &Adoption, health: &HealthBoard) {
         const PART: &str = "installed plugins";
         let mut lost = Specs::new();
-        let mut looked_behind = false;
         loop {
             let mut wait = RECONNECT;
             match adoption.look().await {
@@ -288,22 +287,9 @@ impl Supervisor {
                         tracing::warn!(error = telemetry::chain(&error), "what was lost is not known");
                     }
                     strays::remove(&self.inner.ctx).await;
-                    if !looked_behind {
-                        match adoption.left_behind().await {
-                            Ok(specs) => {
-                                lost.extend(specs);
-                                looked_behind = true;
-                            }
-                            Err(error) => {
-                                let why = telemetry::chain(&error);
-                                tracing::warn!(error = why, "what a removal left at the broker is not known");
-                            }
-                        }
-                    }
                     let short = adoption::shortcoming(&looked.left, &lost);
                     health.set(PART, short.map_or(Condition::Good, Condition::Degraded));
-                    let done = lost.is_empty() && looked.left.is_empty() && looked_behind;
-                    wait = if done { LOOK_ANYWAY } else { LOOK_AGAIN };
+                    wait = if lost.is_empty() && looked.left.is_empty() { LOOK_ANYWAY } else { LOOK_AGAIN };
                 }
                 Err(error) => {
                     let why = telemetry::chain(&error);

@@ -23,6 +23,11 @@ impl Keeper {
             login.ending = true;
             self.keep_login(login).await?;
         }
-        self.pass(&mut admin, Scope::Only { id, fresh: false }, cause, &BTreeMap::new()).await
+        let done = self.pass(&mut admin, Scope::Only { id, fresh: false }, cause, &BTreeMap::new()).await;
+        if done.is_err() {
+            // Whoever asked may not ask again.
+            self.owed.notify_one();
+        }
+        done
     }
 }

@@ -113,9 +113,11 @@ impl Keeper {
         let password = login
             .password(&self.seal)
             .map_err(|error| {
-                format!("the login of the plugin {id} cannot be made: {error}; restart the plugin")
+                format!("the login of the plugin {id} cannot be made: {error}; stop the plugin and start it")
             })?
-            .ok_or_else(|| format!("the password of the plugin {id} is not known; restart the plugin"))?;
+            .ok_or_else(|| {
+                format!("the password of the plugin {id} is not known; stop the plugin and start it")
+            })?;
         let create = Command::CreateClient {
             username: login.username(),
             password: password.as_str().to_owned(),

@@ -72,7 +72,11 @@ impl Keeper {
     /// Only what said `absent`, and was acknowledged, is forgotten: that a topic is empty says nothing.
     async fn hear_cleared(&self, id: &PluginId) -> Result<(), PassError> {
         let gone = match self.state().specs.get(id) {
-            None => return Ok(()),
+            None => {
+                // An acknowledgement that an earlier life of this coordinator left.
+                self.report.forget(id);
+                return Ok(());
+            }
             Some(known) => known.status.as_ref().is_some_and(|s| s.outcome == AclOutcome::Absent),
         };
         if !gone {

@@ -49,12 +49,13 @@ impl Keeper {
         let password = match login.password(&self.seal) {
             Ok(Some(password)) => password,
             Ok(None) | Err(DoesNotOpen) => {
+                // A login of this very start with a password that nobody knows would pass for the right one, once
+                // that stands here.
+                let gone = [Command::DeleteClient(login.username())];
+                admin.give(&gone).await.map_err(PassError::from)?;
                 let password = Password::random()?;
                 login.set_password(&password, &self.seal)?;
                 self.keep_login(login.clone()).await.map_err(PassError::from)?;
-                // A login of this very start with a password that nobody knows would pass for the right one.
-                let gone = [Command::DeleteClient(login.username())];
-                admin.give(&gone).await.map_err(PassError::from)?;
                 password
             }
         };

@@ -71,7 +71,7 @@ impl Planner<'_> {
         if !login.restorable {
             return self.find(format!(
                 "The login of the plugin {id} is missing at the broker and its password is not known here; \
-                 restart the plugin."
+                 stop the plugin and start it."
             ));
         }
         let message = format!("The login of the plugin {id} was missing at the broker; it is there again.");
@@ -86,7 +86,8 @@ impl Planner<'_> {
         }
         if found.disabled {
             self.find(format!(
-                "The login of the plugin {id} is disabled at the broker; restart the plugin to have it back."
+                "The login of the plugin {id} is disabled at the broker; stop the plugin and start it to have it \
+                 back."
             ));
         }
         self.roles_of(found, &login.roles, Some(id));

@@ -401,7 +401,7 @@ fn what_cannot_be_put_right_here_is_told() {
     world.logins.get_mut(&id("one")).expect("known").password = None;
     let plan = world.plan(false);
     assert_eq!(plan.steps, []);
-    assert!(plan.findings.iter().any(|f| f.contains("restart the plugin")), "{plan:?}");
+    assert!(plan.findings.iter().any(|f| f.contains("stop the plugin and start it")), "{plan:?}");
 }
 
 #[test]

@@ -184,7 +184,7 @@ impl Teller {
         {
             let what = format!(
                 "The plugin {thief} took the client id {:?} from the plugin {owner}, whose it is. Its login was taken \
-                 away until its next start: give it another client id, and restart it.",
+                 away until its next start: update it to another client id, or stop it and start it.",
                 text(&client_id)
             );
             disabled = match keeper.take_away(thief, start, &cause).await {

@@ -6,9 +6,9 @@ use std::time::Duration;
 use chassis::CallError;
 use envelope::payload::event::EventKind;
 use envelope::payload::lifecycle::{InstallRequest, Updated};
-use envelope::payload::login::ProvisionRequest;
+use envelope::payload::login::DeprovisionRequest;
 use envelope::payload::state::Phase;
-use envelope::{Answer, ErrorBody, ErrorCode};
+use envelope::{Answer, ErrorBody, ErrorCode, StartId};
 use manifest::Manifest;
 use serde_json::json;
 
@@ -92,13 +92,9 @@ pub(super) async fn swap(ctx: &Context, subject: Subject) -> Result<(), StepErro
     let was = record.manifest();
     let running = record.start.clone().filter(|start| start.progress > StartProgress::Begun);
     if let Some(start) = &running {
-        let request = ProvisionRequest {
-            plugin_id: record.id.clone(),
-            start_id: start.id,
-            uid: record.uid,
-            generation: start.generation.unwrap_or(record.generation),
-        };
-        there(ctx.peers.provision(request, &thread).await.map(|_| ()))?;
+        // The end of a start that there never was: nothing is changed by it, whatever was lost meanwhile.
+        let request = DeprovisionRequest { plugin_id: record.id.clone(), start_id: StartId::new() };
+        there(ctx.peers.deprovision(request, &thread).await)?;
         there(ctx.peers.issue(start::token_request(&record, &was, start.id), &thread).await)?;
     }
     let kept = record.swap();
