@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::{Bus, Outgoing};
+use bus::{Bus, Outgoing, PublishError};
 use envelope::{Answer, Coordinator, Envelope, ErrorBody, ErrorCode, MessageType, Timestamp};
 use store::{Delivered, Journal, Owed};
 use tokio::sync::Notify;
@@ -138,7 +138,8 @@ impl Replies {
                 let delivered = response.delivered();
                 let id = response.id.clone();
                 if let Err(error) = bus.publish(message(response)).await {
-                    if error.is_retryable() {
+                    // The next life delivers what this one is closed for.
+                    if error.is_retryable() || matches!(error, PublishError::Closed { .. }) {
                         return Err(telemetry::chain(&error));
                     }
                     let error = telemetry::chain(&error);
@@ -176,4 +177,41 @@ fn message(owed: Owed) -> Outgoing {
         message = message.with_property(telemetry::TRACEPARENT, traceparent);
     }
     message
+}
+
+#[cfg(test)]
+mod tests {
+    use store::{Received, Store};
+
+    use super::*;
+
+    static MIGRATIONS: store::Migrator = store::Migrator::DEFAULT;
+
+    #[tokio::test]
+    async fn what_is_owed_when_the_session_is_closed_is_owed_still() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(&folder.path().join("x.db"), &MIGRATIONS).await.expect("opens");
+        let replies = Replies::new(Coordinator::Plugin, store.journal());
+        let received = Received {
+            id: "r".into(),
+            principal: "operator:ada".into(),
+            request_id: Some("r".into()),
+            content_hash: "h".into(),
+            redelivery: false,
+            topic: "t".into(),
+            body: b"{}".to_vec(),
+            response_topic: "answers".into(),
+            correlation_data: None,
+            correlation_id: "c".into(),
+            traceparent: None,
+            received_at: Timestamp::now(),
+        };
+        store.journal().accept(&received).await.expect("accepts");
+        replies.answer("r", &Answer::Success(serde_json::json!({})), "c", None).await.expect("settles");
+        // A broker that is away, and then a stop.
+        let (bus, _inbox) = Bus::connect(bus::Config::new("127.0.0.1", 1, "stopped"));
+        bus.clone().shutdown().await;
+        replies.publish_owed(&bus, &mut Vec::new()).await.expect_err("it cannot be delivered");
+        assert_eq!(store.journal().owed().await.expect("reads").len(), 1);
+    }
 }

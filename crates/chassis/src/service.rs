@@ -55,6 +55,12 @@ pub trait Service: Sized + Send + Sync + 'static {
     /// The request is not done, with what the caller is told.
     async fn handle(&self, permit: Permit, request: Request) -> Result<Reply, ErrorBody>;
 
+    /// Whether a request, by its key, has begun what its answer tells the end of: [`Reply::Later`] was the answer to it
+    /// before a restart. It is not handled again then.
+    async fn has_begun(&self, _request_id: &str) -> bool {
+        false
+    }
+
     /// Hears that `principal` has asked more often than is allowed for 10 seconds without a pause, and again
     /// every 10 seconds while it goes on. What it asked over its bound was refused before anything was done.
     async fn flooding(&self, _principal: &Principal) {}

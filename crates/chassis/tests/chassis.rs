@@ -5,6 +5,7 @@ mod chassis {
     mod audit;
     mod disk;
     mod flood;
+    mod resumed;
     mod size;
     mod stage;
 }

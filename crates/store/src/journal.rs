@@ -19,7 +19,7 @@ pub const REDELIVERY_MILLIS: i64 = 10 * 60 * 1000;
 
 /// Most answered requests of one principal that are remembered, and most bytes of their responses: otherwise one
 /// that asks without a pause fills the disk. First and last of the principals, in the order of their names: ';' is
-/// the character after ':'.
+/// the character after ':', and operators without an account are called otherwise than those with one.
 struct Crowd {
     from: &'static str,
     to: &'static str,
@@ -29,7 +29,7 @@ struct Crowd {
 
 const CROWDS: [Crowd; 2] = [
     Crowd { from: "plugin:", to: "plugin;", requests: 1000, bytes: 8 * 1024 * 1024 },
-    Crowd { from: "operator:", to: "operator;", requests: 10_000, bytes: 32 * 1024 * 1024 },
+    Crowd { from: "operator", to: "operator;", requests: 10_000, bytes: 32 * 1024 * 1024 },
 ];
 
 /// A request as it arrived, decoded as far as the router needs.

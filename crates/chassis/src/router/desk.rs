@@ -131,7 +131,7 @@ impl<S: Service> Router<S> {
             Ok(open) => {
                 for accepted in open {
                     tracing::info!(correlation_id = accepted.correlation_id, "a request is taken up again");
-                    self.queue(accepted, None, turns);
+                    self.queue_again(accepted, turns);
                 }
                 true
             }

@@ -1,6 +1,7 @@
 //! Serving: whoever was let in is authorised, handed to the service in its turn, and answered.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bus::{Delivery, Outgoing};
 use envelope::message::{Incoming as Decoded, decode};
@@ -20,13 +21,31 @@ use crate::refusal::{authorise, internal};
 use crate::service::{Permit, Reply, Request, Service};
 use crate::turns::Turns;
 
+/// How long a request that is taken up again waits for the keys of tokens.
+const KEYS: Duration = Duration::from_secs(30);
+
 impl<S: Service> Router<S> {
     /// Serves a journalled request in its turn, and answers it through the journal.
     pub(super) fn queue(self: &Arc<Self>, accepted: Accepted, in_hand: Option<InHand>, turns: &mut Turns) {
+        self.queue_as(accepted, in_hand, false, turns);
+    }
+
+    /// The same for one that was accepted before a restart.
+    pub(super) fn queue_again(self: &Arc<Self>, accepted: Accepted, turns: &mut Turns) {
+        self.queue_as(accepted, None, true, turns);
+    }
+
+    fn queue_as(
+        self: &Arc<Self>,
+        accepted: Accepted,
+        in_hand: Option<InHand>,
+        again: bool,
+        turns: &mut Turns,
+    ) {
         let Some(topic) = RequestTopic::parse(&accepted.topic) else { return };
-        let (payload, token) = match decode(&accepted.body) {
-            Ok(Decoded::Enveloped(envelope)) => (envelope.payload, envelope.token),
-            Ok(Decoded::Raw(payload)) => (payload, None),
+        let (payload, token, expires_at) = match decode(&accepted.body) {
+            Ok(Decoded::Enveloped(envelope)) => (envelope.payload, envelope.token, envelope.expires_at),
+            Ok(Decoded::Raw(payload)) => (payload, None, None),
             Err(error) => return tracing::error!(%error, "a journalled request cannot be decoded"),
         };
         let request = Request {
@@ -40,7 +59,17 @@ impl<S: Service> Router<S> {
         turns.queue(&key, &self.tasks, async move {
             let _until_answered = in_hand;
             let (id, correlation_id) = (request.id.clone(), request.correlation_id.clone());
-            let (result, traceparent) = router.clone().serve(&topic, token, request).await;
+            if again && router.service.has_begun(&id).await {
+                return;
+            }
+            let (result, traceparent) = if again && expires_at.is_some_and(|at| at < Timestamp::now()) {
+                (Err(expired()), request.traceparent)
+            } else {
+                if again && token.is_some() {
+                    router.keys().await;
+                }
+                router.clone().serve(&topic, token, request).await
+            };
             let answer = match result {
                 Ok(Reply::Later) => return,
                 Ok(Reply::Now(data)) => Answer::Success(data),
@@ -62,6 +91,18 @@ impl<S: Service> Router<S> {
                 }
             }
         });
+    }
+
+    /// Waits for the keys that tokens are verified with: right after a start they have not come yet.
+    async fn keys(&self) {
+        let ready = async {
+            while !self.verifier.is_ready() {
+                tokio::time::sleep(RETRY).await;
+            }
+        };
+        if tokio::time::timeout(KEYS, ready).await.is_err() {
+            tracing::warn!("no keys have come: a request with a token is refused");
+        }
     }
 
     /// Serves a request of another coordinator in its turn, and answers it once. It is acknowledged when it is

@@ -37,6 +37,8 @@ struct Echo {
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Settings {
     start_never_ends: bool,
+    /// Whether what was asked for before a restart goes on by itself.
+    begun: bool,
     /// While this file is there `inspect` is not answered, and then with as many bytes as are in it.
     gate: PathBuf,
 }
@@ -83,6 +85,10 @@ impl Service for Echo {
             Operation::Stop => request.parse::<PluginRequest>().map(|r| Reply::now(&r.plugin_id)),
             _ => Ok(Reply::Now(json!({}))),
         }
+    }
+
+    async fn has_begun(&self, _request_id: &str) -> bool {
+        self.settings.begun
     }
 
     /// Says so where a test hears it, as a coordinator would say that it stopped the plugin.

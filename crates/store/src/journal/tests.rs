@@ -1,3 +1,5 @@
+use envelope::{OperatorName, Principal};
+
 use super::*;
 use crate::Store;
 
@@ -122,12 +124,21 @@ async fn a_plugin_that_asks_without_a_pause_does_not_fill_the_disk() {
 
 #[tokio::test]
 async fn an_operator_who_asks_without_a_pause_does_not_fill_the_disk() {
+    for principal in [Principal::Operator(OperatorName::parse("ann").expect("a name")), Principal::Unnamed] {
+        one_does_not_fill_the_disk(&principal.to_string()).await;
+    }
+}
+
+async fn one_does_not_fill_the_disk(principal: &str) {
     let folder = tempfile::tempdir().expect("folder");
     let journal = journal(&folder).await;
     let large = vec![b'x'; 5 * 1024 * 1024];
     for (key, at) in [("k1", 1), ("k2", 2), ("k3", 3), ("k4", 4), ("k5", 5), ("k6", 6), ("k7", 7)] {
-        let received =
-            Received { received_at: Timestamp::from_millis(at), ..request(key, Some(key), key, false) };
+        let received = Received {
+            principal: principal.into(),
+            received_at: Timestamp::from_millis(at),
+            ..request(key, Some(key), key, false)
+        };
         journal.accept(&received).await.expect("works");
         journal.settle_now(key, &large, None, Timestamp::now()).await.expect("works");
         deliver_all(&journal).await;

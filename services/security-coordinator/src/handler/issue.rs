@@ -27,8 +27,8 @@ pub(crate) enum IssueError {
     #[error("Start {start} of {plugin} is over, and its tokens are revoked. Make a new start.")]
     Over { plugin: PluginId, start: StartId },
     #[error(
-        "The tokens of start {start} of {plugin} were revoked by {by}: it gets none until the plugin is \
-         started again. Restart it."
+        "The tokens of start {start} of {plugin} were revoked by {by}: it gets none until its next \
+         start. Stop the plugin and start it."
     )]
     Revoked { plugin: PluginId, start: StartId, by: String },
     #[error("Start {start} has a token of another plugin. Give each start an id of its own.")]

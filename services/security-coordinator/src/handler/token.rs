@@ -18,8 +18,8 @@ pub(crate) enum TokenError {
     #[error("Plugin {plugin} has no token: it gets one when it is started, until it is stopped.")]
     NotStarted { plugin: PluginId },
     #[error(
-        "The tokens of plugin {plugin} were revoked by {by}. It gets one when it is started again: \
-         restart it."
+        "The tokens of plugin {plugin} were revoked by {by}. It gets one with its next start: stop \
+         it and start it."
     )]
     Revoked { plugin: PluginId, by: String },
     #[error("A token is for the plugin that asks on its own topic, and {asker} is none.")]

@@ -1,0 +1,52 @@
+//! Requests that were accepted before a restart, and not answered.
+
+use std::time::Duration;
+
+use envelope::{Answer, ErrorCode, Operation, Timestamp};
+use serde_json::json;
+
+use super::stage::{Asker, Stage, request};
+
+const NEVER_ENDS: [(&str, &str); 1] = [("BIGSKIES_PLUGIN__START_NEVER_ENDS", "true")];
+
+/// A request that a life of the coordinator accepts, and does not answer before it is killed.
+async fn left_open(stage: &Stage, ann: &mut Asker, expires_at: Option<Timestamp>) -> String {
+    let life = stage.start(&NEVER_ENDS);
+    let mut asked = request(json!({"plugin_id": "focuser"}));
+    asked.expires_at = expires_at;
+    ann.send_bytes(Operation::Start, asked.encode()).await;
+    // About another plugin, so that it does not wait for the first.
+    ann.ask(Operation::Stop, json!({"plugin_id": "dome"})).await.expect("it is answered");
+    life.kill().await;
+    asked.id
+}
+
+#[tokio::test]
+async fn what_was_begun_before_a_restart_is_answered_by_its_end_and_what_was_not_is_handled() {
+    let stage = Stage::new().await;
+    let mut ann = stage.operator("ann").await;
+    let id = left_open(&stage, &mut ann, None).await;
+
+    let life = stage.start(&[("BIGSKIES_PLUGIN__BEGUN", "true")]);
+    ann.ask(Operation::Stop, json!({"plugin_id": "focuser"})).await.expect("it is answered");
+    assert!(ann.client.recv(Duration::from_secs(2)).await.is_none(), "its end is not there yet");
+    life.kill().await;
+
+    let _life = stage.start(&[]);
+    let (answer, _) = ann.answer().await;
+    assert_eq!(answer.correlation_id, Some(id));
+    assert!(matches!(answer.payload, Answer::Success(_)), "{answer:?}");
+}
+
+#[tokio::test]
+async fn what_has_expired_by_the_time_of_the_restart_is_not_carried_out() {
+    let stage = Stage::new().await;
+    let mut ann = stage.operator("ann").await;
+    let soon = Timestamp::now().after(Duration::from_secs(5));
+    let id = left_open(&stage, &mut ann, Some(soon)).await;
+    tokio::time::sleep(soon.since(Timestamp::now()) + Duration::from_millis(100)).await;
+    let _life = stage.start(&[]);
+    let (answer, _) = ann.answer().await;
+    assert_eq!(answer.correlation_id, Some(id));
+    assert!(matches!(&answer.payload, Answer::Failure(e) if e.code == ErrorCode::Expired), "{answer:?}");
+}
