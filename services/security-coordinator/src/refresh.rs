@@ -126,6 +126,8 @@ pub(crate) async fn run(authority: &Authority, health: &HealthBoard, shutdown: S
     // Tokens that live for a few seconds have no half of one to spare.
     let pace = PACE.min(authority.lifetime() / 20);
     loop {
+        // Whatever woke us: nothing is dropped by a time that is not to be trusted.
+        notice(authority, &mut watch).await;
         let next = match pass(authority).await {
             Ok(next) => {
                 health.set("tokens", Condition::Good);
@@ -153,12 +155,20 @@ pub(crate) async fn run(authority: &Authority, health: &HealthBoard, shutdown: S
     }
 }
 
+/// Takes note of it when the clock was set. Returns whether it was.
+async fn notice(authority: &Authority, watch: &mut Watch) -> bool {
+    let stepped = watch.stepped(authority.clock());
+    if stepped {
+        tracing::warn!("the clock was set, or the machine slept: all tokens are looked at");
+        authority.lock().await.clock_stepped(authority.lifetime());
+    }
+    stepped
+}
+
 /// Waits until `next`, or until the clock was set.
 async fn wait(authority: &Authority, watch: &mut Watch, next: Option<Timestamp>) {
     loop {
-        if watch.stepped(authority.clock()) {
-            tracing::warn!("the clock was set, or the machine slept: all tokens are looked at");
-            authority.lock().await.clock_stepped(authority.lifetime());
+        if notice(authority, watch).await {
             return;
         }
         let left = next.map_or(Duration::MAX, |at| at.since(authority.now()));

@@ -162,6 +162,33 @@ async fn a_clock_that_is_set_ends_the_wait_and_is_not_trusted_for_a_while() {
     assert!(office.authority.lock().await.doubt_left() > Duration::from_secs(900));
 }
 
+#[tokio::test]
+async fn a_clock_that_is_set_is_noticed_before_anything_is_dropped_whatever_wakes_the_loop() {
+    const YEAR: i64 = 31_536_000;
+    let folder = testing::folder();
+    let office = testing::office(&folder).await;
+    let terms = started(&office, "focuser").await.terms;
+    revoke(&office.authority, &terms.plugin_id, terms.start_id, testing::origin()).await.expect("revokes");
+    office.authority.lock().await.trust_the_clock();
+    let instance = envelope::InstanceId::parse("one").expect("an id");
+    let health = HealthBoard::new(envelope::Coordinator::Security, instance);
+    let shutdown = Shutdown::new();
+    let works = run(&office.authority, &health, shutdown.clone());
+    let steps = async {
+        for _ in 0..5 {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            office.clock.advance(YEAR);
+            office.authority.changed();
+        }
+        tokio::time::sleep(PACE + Duration::from_millis(300)).await;
+        shutdown.cancel();
+    };
+    tokio::join!(works, steps);
+    let mut connection = office.authority.connection().await.expect("connects");
+    let listed = crate::revocations::list(&mut connection).await.expect("reads");
+    assert_eq!(listed.sids.len(), 1, "{listed:?}");
+}
+
 /// As if the next key had been published and the active one had signed for `age`.
 async fn aged(office: &Office, age: u64) {
     let mut state = office.authority.lock().await;
