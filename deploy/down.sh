@@ -22,14 +22,15 @@ each() { xargs --no-run-if-empty "$@"; }
 # connected to: engines lose count of a network's endpoints now and then (moby/moby issue 42119), until they are
 # restarted. LEFT prints what stays.
 but_for_networks() {
-  local network kept left=$1
+  local network kept others left=$1
   shift
   "$@" >"$CACHE/down.log" 2>&1 && return
   kept=$(sed -n 's/.* network \([^ ]*\) id [0-9a-f]* has active endpoints.*/\1/p' "$CACHE/down.log" | sort -u)
   for network in $kept; do
     [ -z "$(docker ps --all --quiet --filter "network=$network")" ] || kept=
   done
-  if [ -z "$kept" ] || [ -n "$("$left" | grep -vxF "$kept")" ]; then
+  others=$("$left" | grep -vxF "$kept" || true)
+  if [ -z "$kept" ] || [ -n "$others" ]; then
     cat "$CACHE/down.log" >&2
     fail "could not: $*"
   fi
