@@ -282,10 +282,10 @@ impl Supervisor {
                         self.wake(id);
                     }
                     lost.extend(looked.lost.unwrap_or_default());
-                    self.inner.whole.send_replace(true);
                     if let Err(error) = adoption.look_for(&mut lost).await {
                         tracing::warn!(error = telemetry::chain(&error), "what was lost is not known");
                     }
+                    self.inner.whole.send_replace(true);
                     strays::remove(&self.inner.ctx).await;
                     let short = adoption::shortcoming(&looked.left, &lost);
                     health.set(PART, short.map_or(Condition::Good, Condition::Degraded));
