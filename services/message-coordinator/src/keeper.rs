@@ -5,6 +5,7 @@
 //! interrupted is found and finished by the next pass.
 
 mod accounts;
+mod adopt;
 mod canary;
 mod deprovision;
 mod execute;
@@ -29,7 +30,7 @@ use crate::broker::{self, Admin, ObserveError, Version};
 use crate::desired::{Desired, Verdict, judge, judge_one, username};
 use crate::logins::{Login, LoginStore, Logins};
 use crate::proof::is_canary;
-use crate::reconcile::{Adopted, Plan, Planned, plan};
+use crate::reconcile::{Plan, Planned, plan};
 use crate::report::{Cause, Report};
 use crate::specs::{SpecStore, Specs};
 use seal::{Seal, SealError};
@@ -99,6 +100,9 @@ pub(crate) struct Keeper {
     logins: LoginStore,
     accounts: AccountStore,
     owed: Notify,
+    /// Whether the database is still new: it has not taken over what it finds at the broker.
+    is_new: AtomicBool,
+    store: store::Store,
     /// Whether the last pass over everything found what it could not settle.
     puzzled: AtomicBool,
     seal: Seal,
@@ -157,6 +161,8 @@ impl Keeper {
             logins,
             accounts,
             owed: Notify::new(),
+            is_new: AtomicBool::new(adopt::is_new(&parts.store).await?),
+            store: parts.store.clone(),
             puzzled: AtomicBool::new(false),
             seal,
             report: Report::new(parts.publisher.clone()),
@@ -211,6 +217,7 @@ impl Keeper {
         cause: &Cause,
         causes: &BTreeMap<PluginId, Cause>,
     ) -> Result<(), PassError> {
+        self.adopt(admin).await?;
         let (verdicts, desired) = self.desired(&scope);
         let observed = match scope {
             Scope::Everything => broker::everything(admin).await?,
@@ -232,7 +239,6 @@ impl Keeper {
         let disconnects = Version::disconnects_on_new_rules(*self.version.borrow());
         let plan = plan(&desired, &observed, disconnects);
         let failures = self.execute(admin, &plan).await?;
-        self.adopt(&plan.adopted).await?;
         let failed = |id: &PluginId| failures.iter().any(|f| f.plugin.as_ref() == Some(id));
         for (id, wanted) in &desired.plugins {
             if wanted.login.as_ref().is_some_and(|l| l.ending) && !failed(id) {
@@ -303,25 +309,6 @@ impl Keeper {
             }
         };
         self.report.acknowledge(&status);
-        Ok(())
-    }
-
-    async fn adopt(&self, adopted: &[Adopted]) -> Result<(), PassError> {
-        for found in adopted {
-            let spec = self.state().specs.get(&found.plugin_id).map(|known| known.spec.clone());
-            let Some(spec) = spec else { continue };
-            let login = Login {
-                plugin_id: found.plugin_id.clone(),
-                uid: spec.uid,
-                generation: spec.generation,
-                start_id: found.start_id,
-                roles: found.roles.clone(),
-                password: None,
-                ending: false,
-            };
-            tracing::info!(plugin_id = found.plugin_id.as_str(), start_id = %found.start_id, "a login is adopted");
-            self.keep_login(login).await?;
-        }
         Ok(())
     }
 

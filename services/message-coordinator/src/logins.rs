@@ -15,10 +15,9 @@ use seal::{DoesNotOpen, Seal, SealError};
 pub struct Login {
     /// Whose.
     pub plugin_id: PluginId,
-    /// The installation.
-    pub uid: InstallUid,
-    /// The generation that was started.
-    pub generation: Generation,
+    /// The installation, and its generation that was started; none for a login that was found at the broker by a
+    /// new database.
+    pub installation: Option<(InstallUid, Generation)>,
     /// The start.
     pub start_id: StartId,
     /// What it may do: the roles of the generation that was started, which the next start replaces.
@@ -90,8 +89,8 @@ pub struct LoginStore {
 #[derive(sqlx::FromRow)]
 struct Row {
     plugin_id: String,
-    uid: String,
-    generation: i64,
+    uid: Option<String>,
+    generation: Option<i64>,
     start_id: String,
     roles: String,
     password: Option<Vec<u8>>,
@@ -134,8 +133,8 @@ impl LoginStore {
              (plugin_id, uid, generation, start_id, roles, password, ending) VALUES (?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(login.plugin_id.as_str())
-        .bind(login.uid.to_string())
-        .bind(i64::try_from(login.generation.0).unwrap_or(i64::MAX))
+        .bind(login.installation.map(|(uid, _)| uid.to_string()))
+        .bind(login.installation.map(|(_, generation)| i64::try_from(generation.0).unwrap_or(i64::MAX)))
         .bind(login.start_id.to_string())
         .bind(roles)
         .bind(&login.password)
@@ -157,10 +156,15 @@ impl LoginStore {
 
 impl Row {
     fn into_login(self) -> Option<Login> {
+        let installation = match (self.uid, self.generation) {
+            (Some(uid), Some(generation)) => {
+                Some((uid.parse().ok()?, Generation(u64::try_from(generation).ok()?)))
+            }
+            _ => None,
+        };
         Some(Login {
             plugin_id: PluginId::parse(&self.plugin_id).ok()?,
-            uid: self.uid.parse().ok()?,
-            generation: Generation(u64::try_from(self.generation).ok()?),
+            installation,
             start_id: self.start_id.parse().ok()?,
             roles: serde_json::from_str(&self.roles).ok()?,
             password: self.password,

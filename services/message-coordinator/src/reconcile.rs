@@ -6,17 +6,18 @@
 //! only once is deaf afterwards.
 
 mod accounts;
+mod adopt;
 mod difference;
 mod logins;
 mod roles;
 
-use acl::compile::PluginRoles;
 use acl::dynsec::{DefaultAccess, Role, RoleRef};
-use envelope::{OperatorName, PluginId, StartId};
+use envelope::{OperatorName, PluginId};
 
 use crate::broker::Observed;
 use crate::desired::Desired;
 
+pub use adopt::adoptable;
 pub use difference::{Difference, difference};
 
 /// One change at the broker.
@@ -118,24 +119,11 @@ pub struct Planned {
     pub drift: Option<Drift>,
 }
 
-/// A login that a new database found at the broker, as an earlier one had made it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Adopted {
-    /// Whose.
-    pub plugin_id: PluginId,
-    /// Of which start.
-    pub start_id: StartId,
-    /// What it may do.
-    pub roles: PluginRoles,
-}
-
 /// What to do.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
     /// The steps in their order.
     pub steps: Vec<Planned>,
-    /// Logins to keep from now on.
-    pub adopted: Vec<Adopted>,
     /// What is amiss and cannot be put right now, one sentence each.
     pub findings: Vec<String>,
     /// How many logins are not the framework's.
@@ -151,8 +139,8 @@ pub fn plan(desired: &Desired, observed: &Observed, disconnects: bool) -> Plan {
     planner.fixed_logins();
     planner.accounts();
     planner.plugin_logins();
-    let kept = planner.unknown_logins();
-    planner.other_roles(&kept);
+    planner.unknown_logins();
+    planner.other_roles();
     let mut plan = planner.plan;
     plan.steps.sort_by_key(|planned| planned.step.rank());
     plan

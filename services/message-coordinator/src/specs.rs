@@ -1,13 +1,18 @@
 //! The specs as they were last published, and what became of each.
 //!
 //! They are kept because a topic that is empty says nothing: only a spec that says `absent` takes anything
-//! away.
+//! away. Which installations are gone is kept for longer than their specs: a broker that went back in time still has
+//! them.
 
 use std::collections::BTreeMap;
 
-use envelope::PluginId;
 use envelope::payload::spec::{AclOutcome, AclStatus, Spec};
+use envelope::{InstallUid, PluginId};
 use sqlx::SqlitePool;
+
+/// How many installations are remembered that are gone. A broker that was killed goes back by a minute, in which
+/// there were far fewer.
+const GONE: i64 = 10_000;
 
 /// A spec, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,12 +86,36 @@ impl SpecStore {
     /// # Errors
     /// The database failed.
     pub async fn settle(&self, status: &AclStatus) -> Result<(), sqlx::Error> {
+        let mut transaction = self.pool.begin().await?;
         sqlx::query("UPDATE specs SET status = ? WHERE plugin_id = ?")
             .bind(json(status))
             .bind(status.plugin_id.as_str())
-            .execute(&self.pool)
+            .execute(&mut *transaction)
             .await?;
-        Ok(())
+        if status.outcome == AclOutcome::Absent {
+            let uid = status.uid.to_string();
+            sqlx::query("INSERT INTO gone (uid) VALUES (?) ON CONFLICT (uid) DO NOTHING")
+                .bind(uid)
+                .execute(&mut *transaction)
+                .await?;
+            sqlx::query("DELETE FROM gone WHERE number <= (SELECT MAX(number) FROM gone) - ?")
+                .bind(GONE)
+                .execute(&mut *transaction)
+                .await?;
+        }
+        transaction.commit().await
+    }
+
+    /// Whether this installation was acknowledged as absent.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn is_gone(&self, uid: InstallUid) -> Result<bool, sqlx::Error> {
+        let found: Option<i64> = sqlx::query_scalar("SELECT number FROM gone WHERE uid = ?")
+            .bind(uid.to_string())
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(found.is_some())
     }
 
     /// Forgets a plugin.

@@ -64,8 +64,7 @@ impl Keeper {
         let password = Password::random()?;
         let mut login = Login {
             plugin_id: id.clone(),
-            uid: InstallUid::new(),
-            generation: Generation::FIRST,
+            installation: Some((InstallUid::new(), Generation::FIRST)),
             start_id: StartId::new(),
             roles,
             password: None,

@@ -8,17 +8,18 @@ use super::{Keeper, PassError, Scope};
 use crate::report::Cause;
 
 impl Keeper {
-    /// Takes the login of one start away. That of a later start stays, and what is gone is gone.
+    /// Takes the login of one start away. That of a later start stays, and what is gone is gone; that it is gone is
+    /// seen at the broker.
     pub(crate) async fn deprovision(
         &self,
         request: &DeprovisionRequest,
         cause: &Cause,
     ) -> Result<(), PassError> {
         let mut admin = self.admin.lock().await;
+        self.adopt(&mut admin).await?;
         let id = &request.plugin_id;
         let login = self.state().logins.get(id).filter(|l| l.start_id == request.start_id).cloned();
-        let Some(mut login) = login else { return Ok(()) };
-        if !login.ending {
+        if let Some(mut login) = login.filter(|login| !login.ending) {
             // From here on it is owed: if the broker is away now, the next pass does it.
             login.ending = true;
             self.keep_login(login).await?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use envelope::PluginId;
-use envelope::payload::spec::{AclOutcome, Spec};
+use envelope::payload::spec::{AclOutcome, AclStatus, Presence, Spec};
 
 use super::{Keeper, PassError, Scope};
 use crate::inbox::Heard;
@@ -47,6 +47,12 @@ impl Keeper {
     async fn hear_spec(&self, spec: &Spec, cause: &Cause) -> Result<bool, PassError> {
         let id = spec.plugin_id.clone();
         let known = self.state().specs.get(&id).cloned();
+        if known.as_ref().is_none_or(|known| known.spec.uid != spec.uid)
+            && self.specs.is_gone(spec.uid).await?
+        {
+            self.hear_ghost(spec, known.is_some(), cause);
+            return Ok(false);
+        }
         if let Some(known) = known {
             if known.spec.uid == spec.uid && known.spec.generation > spec.generation {
                 let (heard, newest) = (spec.generation, known.spec.generation);
@@ -67,6 +73,29 @@ impl Keeper {
         self.specs.put(spec).await?;
         self.state().specs.insert(id, Known { spec: spec.clone(), status: None });
         Ok(true)
+    }
+
+    /// A spec of an installation that is gone, which a broker that went back in time still had: not taken. Unless the
+    /// plugin is installed anew it is told once more that it is absent, upon which the plugin coordinator clears the
+    /// topic.
+    fn hear_ghost(&self, spec: &Spec, is_installed_anew: bool, cause: &Cause) {
+        let Spec { plugin_id: id, uid, generation, presence, .. } = spec;
+        if *presence == Presence::Present {
+            let message = format!(
+                "A spec of the plugin {id} in generation {generation} is not taken: its installation {uid} was \
+                 removed. The broker had kept an old message."
+            );
+            self.report.refused(id, message, cause);
+        }
+        if !is_installed_anew {
+            self.report.acknowledge(&AclStatus {
+                plugin_id: id.clone(),
+                uid: *uid,
+                generation: *generation,
+                outcome: AclOutcome::Absent,
+                at: envelope::Timestamp::now(),
+            });
+        }
     }
 
     /// Only what said `absent`, and was acknowledged, is forgotten: that a topic is empty says nothing.

@@ -72,9 +72,10 @@ impl Keeper {
     fn login_of(&self, request: &ProvisionRequest) -> Result<Login, ProvisionError> {
         let state = self.state();
         let id = &request.plugin_id;
+        let installation = (request.uid, request.generation);
         let login = state.logins.get(id).filter(|login| login.start_id == request.start_id);
         if let Some(login) = login {
-            let same = login.uid == request.uid && login.generation == request.generation;
+            let same = login.installation.is_none_or(|known| known == installation);
             return if same && !login.ending { Ok(login.clone()) } else { Err(ProvisionError::Over) };
         }
         let status = state.specs.get(id).and_then(|known| known.status.as_ref());
@@ -85,8 +86,7 @@ impl Keeper {
             Some(AclOutcome::Applied { .. }) => match judge_one(&state.specs, id) {
                 Some(Ok(roles)) => Ok(Login {
                     plugin_id: id.clone(),
-                    uid: request.uid,
-                    generation: request.generation,
+                    installation: Some(installation),
                     start_id: request.start_id,
                     roles,
                     password: None,

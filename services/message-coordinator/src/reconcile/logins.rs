@@ -2,18 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use acl::compile::PluginRoles;
 use acl::dynsec::{Client, Role, RoleRef};
 use acl::explain::{Action, decide};
 use acl::fixed;
-use acl::role::{is_genuine, is_guard, plugin_of, priority};
+use acl::role::is_guard;
 use envelope::PluginId;
 use envelope::principal::{coordinator_of_login, coordinator_other_login};
 use envelope::topic::broker;
 
-use super::{Adopted, DriftKind, Planner, Step};
+use super::{DriftKind, Planner, Step};
 use crate::desired::{Standing, Wanted, WantedLogin, username};
 use crate::logins::start_in;
+use crate::proof::is_canary;
 
 /// How the names of the framework's logins begin; others are none of its business.
 const OURS: [&str; 3] = ["coordinator.", "operator.", "plugin."];
@@ -57,8 +57,16 @@ impl Planner<'_> {
                         self.step(Step::DeleteLogin(name), Some(id), None);
                     }
                 }
-                (Some(login), None) => self.missing(id, login),
-                (Some(login), Some(found)) => self.existing(id, login, found),
+                (Some(login), None) => self.missing(id, wanted, login),
+                (Some(login), Some(found)) => {
+                    if wanted.standing == Standing::Unknown && !is_canary(id) {
+                        self.find(format!(
+                            "The broker has a login of the plugin {id}, of which no spec is known; it stays as it is \
+                             until the plugin coordinator says that the plugin is absent."
+                        ));
+                    }
+                    self.existing(id, login, found);
+                }
                 (None, Some(_)) if wanted.standing == Standing::Absent => {
                     self.step(Step::DeleteLogin(name), Some(id), None);
                 }
@@ -67,8 +75,11 @@ impl Planner<'_> {
         }
     }
 
-    fn missing(&mut self, id: &PluginId, login: &WantedLogin) {
+    fn missing(&mut self, id: &PluginId, wanted: &Wanted, login: &WantedLogin) {
         if !login.restorable {
+            if wanted.standing == Standing::Unknown {
+                return;
+            }
             return self.find(format!(
                 "The login of the plugin {id} is missing at the broker and its password is not known here; \
                  stop the plugin and start it."
@@ -80,7 +91,10 @@ impl Planner<'_> {
     }
 
     fn existing(&mut self, id: &PluginId, login: &WantedLogin, found: &Client) {
-        if found.textname.as_deref() != Some(&login.note) && login.restorable {
+        if found.textname.as_deref() != Some(&login.note) {
+            if !login.restorable {
+                return self.unknown(found, Some(id));
+            }
             // It is that of an earlier start: this one was interrupted before the broker had it.
             return self.step(Step::ReplaceLogin(id.clone()), Some(id), None);
         }
@@ -101,10 +115,9 @@ impl Planner<'_> {
         }
     }
 
-    /// Looks at all other logins. Returns the roles of those that stay.
-    pub(super) fn unknown_logins(&mut self) -> BTreeSet<String> {
+    /// Looks at all other logins.
+    pub(super) fn unknown_logins(&mut self) {
         let observed = self.observed;
-        let mut kept = BTreeSet::new();
         for (name, found) in &observed.clients {
             let fixed = self.desired.fixed_logins.iter().any(|login| names_of(login).contains(name));
             let id = name.strip_prefix("plugin.").and_then(|id| PluginId::parse(id).ok());
@@ -114,65 +127,24 @@ impl Planner<'_> {
             if fixed || account || seen_to {
                 continue;
             }
-            let stays = match &id {
-                Some(id) => self.unknown_plugin(id, wanted, found),
-                None if OURS.iter().any(|prefix| name.starts_with(prefix)) => {
-                    self.unknown(name, None);
-                    false
-                }
-                None => {
-                    self.foreign(found);
-                    false
-                }
-            };
-            if stays {
-                kept.extend(found.roles.iter().map(|r| r.rolename.clone()));
+            if OURS.iter().any(|prefix| name.starts_with(prefix)) {
+                self.unknown(found, id.as_ref());
+            } else {
+                self.foreign(found);
             }
         }
-        kept
     }
 
-    /// A plugin's login without a row here: of an earlier database, or made by somebody else. The former is
-    /// kept: a plugin may be running with it.
-    fn unknown_plugin(&mut self, id: &PluginId, wanted: Option<&Wanted>, found: &Client) -> bool {
-        let (Some(roles), Some(start_id)) =
-            (self.genuine_roles(id, found), found.textname.as_deref().and_then(start_in))
-        else {
-            self.unknown(&found.username, Some(id));
-            return false;
+    /// A login of ours by its name that is not kept here. It may be one that was taken away, at a broker that went
+    /// back in time: somebody may still know its password.
+    fn unknown(&mut self, found: &Client, plugin: Option<&PluginId>) {
+        let name = &found.username;
+        let whose = match found.textname.as_deref().and_then(start_in) {
+            Some(start_id) => format!("is of the start {start_id}, which has ended or was never made here"),
+            None => "was made by nobody here".to_owned(),
         };
-        match wanted.map(|w| &w.standing) {
-            Some(Standing::Present { .. }) => {
-                self.plan.adopted.push(Adopted { plugin_id: id.clone(), start_id, roles });
-            }
-            _ => self.find(format!(
-                "The broker has a login of the plugin {id}, of which no spec is known; it stays as it is until \
-                 the plugin coordinator says that the plugin is absent."
-            )),
-        }
-        true
-    }
-
-    /// The three roles of a login, when each is as this coordinator makes them.
-    fn genuine_roles(&self, id: &PluginId, found: &Client) -> Option<PluginRoles> {
-        let role = |at: i32| -> Option<Role> {
-            let held = found.roles.iter().find(|r| r.priority == at)?;
-            self.observed.roles.get(&held.rolename).filter(|role| is_genuine(role)).cloned()
-        };
-        let roles = PluginRoles {
-            own: role(priority::OWN)?,
-            guard: role(priority::GUARD)?,
-            manifest: role(priority::MANIFEST)?,
-        };
-        let own = |role: &Role| plugin_of(&role.rolename).as_ref() == Some(id);
-        let complete = found.roles.len() == 3 && found.groups.is_empty();
-        (complete && own(&roles.own) && own(&roles.manifest) && is_guard(&roles.guard.rolename))
-            .then_some(roles)
-    }
-
-    fn unknown(&mut self, name: &str, plugin: Option<&PluginId>) {
-        let message = format!("The login {name} was made by nobody here; it was taken away.");
-        self.step(Step::DeleteLogin(name.to_owned()), plugin, Some((DriftKind::Unknown, message)));
+        let message = format!("The login {name} {whose}; it was taken away.");
+        self.step(Step::DeleteLogin(name.clone()), plugin, Some((DriftKind::Unknown, message)));
     }
 
     /// A login that is none of the framework's is left alone, unless it can undo everything here.

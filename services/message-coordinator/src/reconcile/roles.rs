@@ -64,7 +64,7 @@ impl Planner<'_> {
     }
 
     /// Takes away the roles of plugins, and guards, that no login has and none will get.
-    pub(super) fn other_roles(&mut self, kept: &BTreeSet<String>) {
+    pub(super) fn other_roles(&mut self) {
         let (desired, observed) = (self.desired, self.observed);
         let wanted: BTreeSet<&str> = desired
             .fixed_roles
@@ -75,7 +75,7 @@ impl Planner<'_> {
         for (name, role) in &observed.roles {
             let owner = plugin_of(name);
             let ours = is_guard(name) || name.starts_with("plugin.");
-            if !ours || wanted.contains(name.as_str()) || kept.contains(name) {
+            if !ours || wanted.contains(name.as_str()) {
                 continue;
             }
             // A guard is everybody's: whether one is still in use shows only when all logins are seen.

@@ -5,7 +5,7 @@ use acl::fixed;
 use acl::role::{own_name, priority};
 use envelope::payload::spec::{AclOutcome, AclStatus, Presence, Spec};
 use envelope::principal::operator_login;
-use envelope::{Generation, InstallUid, Timestamp, topic};
+use envelope::{Generation, InstallUid, StartId, Timestamp, topic};
 
 use super::*;
 use crate::accounts::{Account, Accounts};
@@ -72,8 +72,7 @@ impl World {
         let roles = verdicts[&id("one")].clone().expect("it compiles");
         let login = Login {
             plugin_id: id("one"),
-            uid: one.uid,
-            generation: one.generation,
+            installation: Some((one.uid, one.generation)),
             start_id: StartId::new(),
             roles,
             password: Some(vec![0]),
@@ -331,16 +330,54 @@ fn a_login_that_is_to_go_goes_and_its_plugins_roles_stay() {
 #[test]
 fn a_new_database_adopts_the_logins_that_an_earlier_one_made() {
     let mut world = World::settled();
+    assert_eq!(adoptable(&world.observed, &world.logins), [], "it is known");
     let kept = world.logins.remove(&id("one")).expect("known");
-    let plan = world.plan(false);
-    assert_eq!(plan.steps, []);
-    assert_eq!(plan.adopted, [Adopted { plugin_id: id("one"), start_id: kept.start_id, roles: kept.roles }]);
+    let adopted = adoptable(&world.observed, &world.logins);
+    assert_eq!(adopted, [Login { installation: None, password: None, ..kept }]);
+    world.logins.extend(adopted.into_iter().map(|login| (login.plugin_id.clone(), login)));
+    assert_eq!(world.plan(false), Plan::default());
 
     world.specs.clear();
     let plan = world.plan(false);
-    assert_eq!((plan.adopted.len(), plan.findings.len()), (0, 1), "{plan:?}");
-    let deleted: Vec<_> = plan.steps.iter().filter(|p| p.plugin == Some(id("one"))).collect();
-    assert!(deleted.is_empty(), "its spec may just be late: {deleted:?}");
+    assert_eq!(plan.findings.len(), 1, "{plan:?}");
+    let of_one = |p: &&Planned| p.plugin == Some(id("one"));
+    assert_eq!(plan.steps.iter().find(of_one), None, "its spec may just be late");
+    world.observed.clients.remove("plugin.one");
+    assert!(world.plan(false).findings.is_empty(), "what is not there is missed by nobody");
+}
+
+#[test]
+fn a_login_is_adopted_only_as_it_is_made_here() {
+    let world = World::settled();
+    let harm: [fn(&mut World); 6] = [
+        |world| world.client("plugin.one").textname = Some("by hand".into()),
+        |world| world.client("plugin.one").roles.truncate(2),
+        |world| world.client("plugin.one").roles[0].priority += 1,
+        |world| world.client("plugin.one").groups.push(GroupRef { groupname: "all".into() }),
+        |world| world.role("plugin.one:own").acls.push(rule("#", true)),
+        |world| {
+            let mut evil = world.observed.clients["plugin.one"].clone();
+            world.observed.clients.remove("plugin.one");
+            evil.username = "plugin.two".into();
+            world.observed.clients.insert(evil.username.clone(), evil);
+        },
+    ];
+    for (at, harm) in harm.iter().enumerate() {
+        let mut world = World { observed: world.observed.clone(), ..World::settled() };
+        harm(&mut world);
+        assert_eq!(adoptable(&world.observed, &Logins::new()), [], "{at}");
+    }
+}
+
+#[test]
+fn a_login_that_was_taken_away_is_taken_away_again_when_the_broker_has_it_once_more() {
+    let mut world = World::settled();
+    let kept = world.logins.remove(&id("one")).expect("known");
+    assert_eq!(world.steps(), steps(&[("logout plugin.one", Some(Unknown))]));
+
+    let later = Login { start_id: StartId::new(), installation: None, password: None, ..kept };
+    world.logins.insert(id("one"), later);
+    assert_eq!(world.steps(), steps(&[("logout plugin.one", Some(Unknown))]), "it is of another start");
 }
 
 #[test]

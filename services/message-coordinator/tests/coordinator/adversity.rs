@@ -1,5 +1,6 @@
 //! Brokers that die or forget, coordinators that restart or forget.
 
+use acl::dynsec::Command;
 use envelope::payload::event::EventKind;
 use envelope::payload::spec::AclOutcome;
 use envelope::{ErrorCode, StartId};
@@ -116,6 +117,39 @@ async fn a_new_database_adopts_running_plugins() {
     assert!(client.is_connected(), "it is running, and stays");
     plugins.deprovision(&focuser, start).await.expect("it ends");
     client.ended().await.expect("its login is gone");
+}
+
+#[tokio::test]
+async fn a_login_that_was_taken_away_is_not_adopted_at_a_broker_that_has_it_once_more() {
+    let mut site = Site::start().await;
+    let mut plugins = site.plugins().await;
+    let mut root = site.root().await;
+    let focuser = spec("focuser");
+    plugins.install(&focuser).await;
+    let start = StartId::new();
+    let login = plugins.provision(&focuser, start).await.expect("a login");
+    let kept = root.client(&login.username).await.expect("it is there");
+    plugins.deprovision(&focuser, start).await.expect("it ends");
+    assert!(!site.is_let_in(&login).await);
+    // As with an older identities file: its name, password, roles and note.
+    let revive = Command::CreateClient {
+        username: login.username.clone(),
+        password: login.password.clone(),
+        textname: kept.textname.expect("it names its start"),
+        roles: kept.roles,
+    };
+    site.stop_coordinator().await;
+    root.give(std::slice::from_ref(&revive)).await;
+    assert!(site.is_let_in(&login).await, "without the coordinator it would do");
+    let mut operator = site.operator().await;
+    site.start_coordinator();
+    let drift = event(&mut operator, EventKind::Drift).await;
+    assert!(drift.message.contains("has ended"), "{}", drift.message);
+    assert!(!site.is_let_in(&login).await);
+
+    root.give(&[revive]).await;
+    plugins.deprovision(&focuser, start).await.expect("it has ended");
+    assert!(!site.is_let_in(&login).await, "the answer says that it is gone");
 }
 
 #[tokio::test]

@@ -151,6 +151,47 @@ async fn an_absent_spec_leaves_nothing_and_is_forgotten_when_it_is_cleared() {
 }
 
 #[tokio::test]
+async fn what_a_broker_still_says_of_a_removed_installation_is_not_believed() {
+    let mut site = Site::start().await;
+    let mut plugins = site.plugins().await;
+    let mut root = site.root().await;
+    let old = spec("focuser");
+    plugins.install(&old).await;
+    let mut absent = old.clone();
+    absent.presence = Presence::Absent;
+    absent.generation = absent.generation.next();
+    plugins.publish(&absent).await;
+    assert_eq!(plugins.outcome(&absent).await, AclOutcome::Absent);
+    plugins.clear(&id("focuser")).await;
+    plugins.cleared(&id("focuser")).await;
+
+    let mut operator = site.operator().await;
+    plugins.publish(&old).await;
+    assert_eq!(plugins.outcome(&old).await, AclOutcome::Absent, "so that its topic is cleared again");
+    let refused = event(&mut operator, EventKind::Refused).await;
+    assert!(refused.message.contains("was removed"), "{}", refused.message);
+    assert_eq!(root.left_of("focuser").await, Vec::<String>::new());
+    plugins.clear(&id("focuser")).await;
+    plugins.cleared(&id("focuser")).await;
+
+    let anew = spec("focuser");
+    plugins.install(&anew).await;
+    let login = plugins.provision(&anew, StartId::new()).await.expect("a login");
+    let client = site.plugin(&login, Version::V5).await;
+    for ghost in [&absent, &old] {
+        plugins.publish(ghost).await;
+    }
+    // What comes after them is seen to after them; so is what a coordinator hears that starts anew.
+    plugins.install(&spec("other")).await;
+    site.stop_coordinator().await;
+    site.start_coordinator();
+    plugins.install(&spec("third")).await;
+    assert!(client.is_connected(), "it is another installation");
+    assert_eq!(root.left_of("focuser").await.len(), 3);
+    plugins.install(&next(&anew, "observatory/x")).await;
+}
+
+#[tokio::test]
 async fn a_spec_that_lies_about_what_was_approved_is_refused_with_every_reason() {
     let site = Site::start().await;
     let mut plugins = site.plugins().await;
