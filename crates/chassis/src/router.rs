@@ -35,7 +35,7 @@ use crate::service::{Service, Shutdown};
 use desk::Errand;
 use marker::Marker;
 
-/// How often it is noted that the session is up, and old requests are forgotten.
+/// How often it is noted until when nothing waited in the broker, and old requests are forgotten.
 const TICK: Duration = Duration::from_secs(10);
 
 pub(crate) struct Router<S> {
@@ -54,19 +54,24 @@ pub(crate) struct Router<S> {
 /// What the task at the door has in its hands.
 struct Hall {
     floods: Floods,
+    /// Whether the session is up and its beginning was seen here: what waited in the broker comes after that.
+    is_up: bool,
     /// There while what arrives may have waited in the broker.
     marker: Option<Marker>,
+    /// Until when nothing waited in the broker; none when that was never so.
+    last_up: Option<Timestamp>,
     desk: mpsc::UnboundedSender<Errand>,
 }
 
 impl<S: Service> Router<S> {
     pub(crate) async fn work(self, mut inbox: Inbox, shutdown: Shutdown) {
         let router = Arc::new(self);
-        let mut last_up = router.last_up().await;
+        let last_up = router.last_up().await;
         // Bounded by the buckets: whoever has a burst of requests behind the door waits outside.
         let (desk, errands) = mpsc::unbounded_channel();
         let recording = tokio::spawn(router.clone().record_all(errands));
-        let mut hall = Hall { floods: Floods::new(router.requests.clone()), marker: None, desk };
+        let floods = Floods::new(router.requests.clone());
+        let mut hall = Hall { floods, is_up: false, marker: None, last_up, desk };
         let mut tick = tokio::time::interval(TICK);
         let mut sweep = tokio::time::interval(flood::SWEEP);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -75,33 +80,47 @@ impl<S: Service> Router<S> {
                 biased;
                 () = shutdown.cancelled() => break,
                 _ = tick.tick() => {
-                    if router.bus.link().borrow().is_up() {
-                        last_up = Some(Timestamp::now());
-                        hall.send(Errand::Tick);
+                    if hall.is_up {
+                        router.look(&mut hall);
+                        hall.tick();
                     }
                 }
                 _ = sweep.tick() => router.report_floods(hall.floods.sweep(Instant::now(), false)),
                 incoming = inbox.recv() => match incoming {
                     None => break,
-                    Some(incoming) => router.incoming(incoming, &mut hall, last_up).await,
+                    Some(incoming) => router.incoming(incoming, &mut hall).await,
                 }
             }
         }
         router.report_floods(hall.floods.sweep(Instant::now(), true));
-        hall.send(Errand::Tick);
+        router.look(&mut hall);
+        hall.tick();
         drop(hall);
         if recording.await.is_err() {
             tracing::error!("requests are recorded no more");
         }
     }
 
-    async fn incoming(self: &Arc<Self>, incoming: Incoming, hall: &mut Hall, last_up: Option<Timestamp>) {
+    /// Looks whether something may wait in the broker. While the marker is out it is sent once more: it may have been
+    /// lost.
+    fn look(self: &Arc<Self>, hall: &mut Hall) {
+        match &hall.marker {
+            Some(marker) => self.send(marker),
+            None if hall.is_up && self.bus.link().borrow().is_up() => hall.last_up = Some(Timestamp::now()),
+            None => {}
+        }
+    }
+
+    async fn incoming(self: &Arc<Self>, incoming: Incoming, hall: &mut Hall) {
         match incoming {
             Incoming::Connected { session_present } => {
                 self.health.set("broker", Condition::Good);
-                hall.marker = session_present.then(|| self.mark(last_up)).flatten();
+                hall.is_up = true;
+                hall.marker = session_present.then(|| Marker::new(hall.last_up)).flatten();
+                self.look(hall);
             }
             Incoming::Disconnected { reason } => {
+                hall.is_up = false;
                 self.health.set("broker", Condition::Unhealthy(reason));
             }
             Incoming::Refused { filter, reason } => {
@@ -119,6 +138,10 @@ impl<S: Service> Router<S> {
 }
 
 impl Hall {
+    fn tick(&self) {
+        self.send(Errand::Tick { last_up: self.last_up });
+    }
+
     fn send(&self, errand: Errand) {
         // The desk outlives the door; were it gone, nothing would be acknowledged, and all come again.
         if self.desk.send(errand).is_err() {

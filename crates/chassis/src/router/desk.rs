@@ -25,8 +25,11 @@ use crate::turns::Turns;
 pub(super) enum Errand {
     /// A request.
     Letter(Box<Letter>),
-    /// The session is up, and some time has passed.
-    Tick,
+    /// Some time has passed.
+    Tick {
+        /// Until when nothing waited in the broker.
+        last_up: Option<Timestamp>,
+    },
 }
 
 /// A request that was let in.
@@ -102,8 +105,8 @@ impl<S: Service> Router<S> {
                             held.put(letter);
                         }
                     }
-                    Some(Errand::Tick) => {
-                        self.tick(ticks, !resumed || held.waits()).await;
+                    Some(Errand::Tick { last_up }) => {
+                        self.tick(ticks, last_up, !resumed || held.waits()).await;
                         ticks = ticks.wrapping_add(1);
                     }
                 },

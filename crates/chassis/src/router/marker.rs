@@ -21,36 +21,39 @@ pub(super) struct Marker {
 }
 
 impl Marker {
+    /// The marker that is needed when what is queued before it can be too old. A time that has not come yet says
+    /// nothing: the clock was put back.
+    pub(super) fn new(last_up: Option<Timestamp>) -> Option<Self> {
+        let now = Timestamp::now();
+        let away = last_up.filter(|at| *at <= now).map_or(Duration::MAX, |at| now.since(at));
+        (away > VALID).then(|| Self { id: fresh(), away })
+    }
+
     pub(super) fn is(&self, delivery: &Delivery) -> bool {
         delivery.payload == self.id
     }
 }
 
 impl<S: Service> Router<S> {
-    /// When the session was last known to be up.
+    /// Until when nothing waited in the broker, as was noted last.
     pub(super) async fn last_up(&self) -> Option<Timestamp> {
         let text = self.store.meta(LAST_UP).await.ok().flatten()?;
         text.parse().ok()
     }
 
-    pub(super) async fn note_up(&self, now: Timestamp) -> Result<(), store::Error> {
-        self.store.set_meta(LAST_UP, &now.to_string()).await
+    pub(super) async fn note_up(&self, at: Timestamp) -> Result<(), store::Error> {
+        self.store.set_meta(LAST_UP, &at.to_string()).await
     }
 
-    /// Sends the marker, when what is queued before it can be too old.
-    pub(super) fn mark(self: &Arc<Self>, last_up: Option<Timestamp>) -> Option<Marker> {
-        let away = last_up.map_or(Duration::MAX, |at| Timestamp::now().since(at));
-        if away <= VALID {
-            return None;
-        }
-        let id = fresh();
-        let message = Outgoing::new(topic::coordinator::marker(S::COORDINATOR), id.clone().into_bytes());
+    /// Sends the marker.
+    pub(super) fn send(self: &Arc<Self>, marker: &Marker) {
+        let topic = topic::coordinator::marker(S::COORDINATOR);
+        let message = Outgoing::new(topic, marker.id.clone().into_bytes());
         let bus = self.bus.clone();
         self.tasks.spawn(async move {
             if let Err(error) = bus.publish(message).await {
                 tracing::warn!(error = telemetry::chain(&error), "the marker was not sent");
             }
         });
-        Some(Marker { id, away })
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bus::{Delivery, Outgoing};
 use envelope::message::{Incoming as Decoded, decode};
 use envelope::topic::RequestTopic;
-use envelope::{Answer, ErrorBody, Operation, Principal, Timestamp};
+use envelope::{Answer, ErrorBody, Operation, OperatorRole, Timestamp};
 use serde_json::Value;
 use store::Accepted;
 use store::audit::is_refusal;
@@ -54,7 +54,7 @@ impl<S: Service> Router<S> {
             traceparent: accepted.traceparent,
             payload,
         };
-        let key = turn(&topic.caller, &request.payload);
+        let key = turn(&topic, &request.payload);
         let router = self.clone();
         turns.queue(&key, &self.tasks, async move {
             let _until_answered = in_hand;
@@ -124,7 +124,7 @@ impl<S: Service> Router<S> {
         };
         let late = expires_at.is_some_and(|at| at < now);
         let payload = payload.and_then(|payload| if late { Err(expired()) } else { Ok(payload) });
-        let key = payload.as_ref().map(|payload| turn(&topic.caller, payload)).unwrap_or_default();
+        let key = payload.as_ref().map(|payload| turn(&topic, payload)).unwrap_or_default();
         let target = payload.as_ref().ok().and_then(audit::target).map(str::to_owned);
         let router = self.clone();
         turns.queue(&key, &self.tasks, async move {
@@ -204,15 +204,19 @@ impl<S: Service> Router<S> {
     }
 }
 
-/// Whose turn it is: requests about one plugin or account come one after another, whoever asks. What is about
-/// none waits only for what the same caller asked before.
-fn turn(caller: &Principal, payload: &Value) -> String {
+/// Whose turn it is: requests about one plugin or account come one after another, whoever asks. What is about none, and
+/// what only reads, waits only for what the same caller asked before: nobody's questions delay another's order.
+fn turn(topic: &RequestTopic, payload: &Value) -> String {
     let named = |field: &str| payload[field].as_str().filter(|name| name.len() <= 64);
-    match (named("plugin_id"), named("name")) {
+    let caller = &topic.caller;
+    let about = match (named("plugin_id"), named("name")) {
         (Some(plugin), _) => plugin.to_owned(),
         (None, Some(account)) => format!("account {account}"),
-        (None, None) => format!("caller {caller}"),
-    }
+        (None, None) => return format!("caller {caller}"),
+    };
+    // What the role may ask that may ask least changes nothing.
+    let reads = topic.known_operation().is_some_and(|operation| operation.is_open_to(OperatorRole::Viewer));
+    if reads { format!("{about} for {caller}") } else { about }
 }
 
 fn log(span: &Span, result: &Result<Reply, ErrorBody>) {
@@ -221,5 +225,29 @@ fn log(span: &Span, result: &Result<Reply, ErrorBody>) {
         Ok(Reply::Now(_)) => tracing::info!("answered"),
         Ok(Reply::Later) => tracing::info!("accepted"),
         Err(error) => tracing::warn!(code = error.code.as_str(), reason = error.message, "refused"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_only_reads_waits_for_no_order_and_holds_none_up() {
+        let key = |topic: &str, payload: Value| {
+            turn(&RequestTopic::parse(topic).unwrap_or_else(|| panic!("{topic}")), &payload)
+        };
+        let about = || json!({"plugin_id": "cam"});
+        let stop = key("bigskies/operator/ann/request/plugin/stop", about());
+        assert_eq!(key("bigskies/operator/bob/request/plugin/start", about()), stop);
+        assert_eq!(key("bigskies/coordinator/plugin/start", about()), stop);
+        let logs = key("bigskies/plugin/cam/request/plugin/logs", about());
+        assert!(logs != stop);
+        assert_eq!(key("bigskies/plugin/cam/request/plugin/inspect", about()), logs);
+        assert!(key("bigskies/operator/ann/request/plugin/logs", about()) != logs);
+        let list = |name: &str| key(&format!("bigskies/operator/{name}/request/plugin/list"), json!({}));
+        assert!(list("ann") != list("bob"));
     }
 }

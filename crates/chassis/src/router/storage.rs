@@ -25,10 +25,10 @@ const STORE: &str = "store";
 const DAMAGE: &str = "database";
 
 impl<S: Service> Router<S> {
-    /// Notes that the session is up, and forgets requests that are old enough or too many. While something waits to
+    /// Notes until when nothing waited in the broker, and forgets requests that are old enough or too many. While something waits to
     /// be recorded the database is not well, even when so little can be written.
-    pub(super) async fn tick(&self, ticks: u64, waits: bool) {
-        match self.keep(ticks).await {
+    pub(super) async fn tick(&self, ticks: u64, last_up: Option<Timestamp>, waits: bool) {
+        match self.keep(ticks, last_up).await {
             Ok(()) if waits => {}
             Ok(()) => self.is_written_again(),
             Err(error) => self.says_trouble(&error),
@@ -40,9 +40,11 @@ impl<S: Service> Router<S> {
         }
     }
 
-    async fn keep(&self, ticks: u64) -> Result<(), store::Error> {
+    async fn keep(&self, ticks: u64, last_up: Option<Timestamp>) -> Result<(), store::Error> {
         let now = Timestamp::now();
-        self.note_up(now).await?;
+        if let Some(at) = last_up {
+            self.note_up(at).await?;
+        }
         self.store.journal().forget(now).await?;
         if ticks.is_multiple_of(CROWDS) {
             self.store.journal().forget_crowds().await?;

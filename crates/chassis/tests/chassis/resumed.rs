@@ -1,11 +1,12 @@
-//! Requests that were accepted before a restart, and not answered.
+//! Requests that were accepted before a restart, and not answered; and those that came while nobody was there.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use envelope::{Answer, ErrorCode, Operation, Timestamp};
 use serde_json::json;
+use testkit::Publish;
 
-use super::stage::{Asker, Stage, request};
+use super::stage::{Asker, PATIENCE, Stage, request};
 
 const NEVER_ENDS: [(&str, &str); 1] = [("BIGSKIES_PLUGIN__START_NEVER_ENDS", "true")];
 
@@ -29,6 +30,15 @@ async fn answer_to(ann: &mut Asker, id: &str) -> Answer {
             return answer.payload;
         }
     }
+}
+
+/// A request that says nothing of its age.
+async fn of_unknown_age(ann: &mut Asker) -> String {
+    let (id, topic) = (envelope::StartId::new().to_string(), ann.topic(Operation::Stop));
+    let payload = r#"{"plugin_id": "dome"}"#.into();
+    let correlation_data = Some(id.clone().into());
+    ann.send(Publish { topic, payload, qos: 1, correlation_data, ..Publish::default() }).await;
+    id
 }
 
 #[tokio::test]
@@ -58,4 +68,32 @@ async fn what_has_expired_by_the_time_of_the_restart_is_not_carried_out() {
     let _life = stage.start(&[]);
     let answer = answer_to(&mut ann, &id).await;
     assert!(matches!(&answer, Answer::Failure(e) if e.code == ErrorCode::Expired), "{answer:?}");
+}
+
+#[tokio::test]
+async fn what_waited_in_the_broker_for_too_long_is_not_carried_out_and_what_comes_after_it_is() {
+    let stage = Stage::new().await;
+    let mut ann = stage.operator("ann").await;
+    let life = stage.start(&[]);
+    ann.ask(Operation::Stop, json!({"plugin_id": "focuser"})).await.expect("it is answered");
+    life.kill().await;
+    let hour = Duration::from_secs(3_600);
+    for long_ago in
+        [Timestamp::from_millis(Timestamp::now().as_millis() - 3_600_000), Timestamp::now().after(hour)]
+    {
+        stage.was_up(long_ago).await;
+        let id = of_unknown_age(&mut ann).await;
+        let life = stage.start(&[]);
+        let answer = answer_to(&mut ann, &id).await;
+        assert!(matches!(&answer, Answer::Failure(e) if e.code == ErrorCode::Expired), "{answer:?}");
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let id = of_unknown_age(&mut ann).await;
+            match answer_to(&mut ann, &id).await {
+                Answer::Success(_) => break,
+                Answer::Failure(error) => assert!(Instant::now() < end, "{error}"),
+            }
+        }
+        life.kill().await;
+    }
 }

@@ -16,6 +16,7 @@ use envelope::payload::lifecycle::PluginRequest;
 use envelope::topic::{self, RequestTopic};
 use envelope::{
     Answer, Coordinator, Envelope, ErrorBody, MessageType, Operation, OperatorName, PluginId, Principal,
+    Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -163,6 +164,12 @@ impl Stage {
     /// The coordinator's database, where it is kept unless settings say otherwise.
     pub(crate) fn database(&self) -> PathBuf {
         self.folder.path().join(format!("{}.db", Coordinator::Plugin))
+    }
+
+    /// Makes a coordinator that does not run believe that it was up until then, and no longer.
+    pub(crate) async fn was_up(&self, at: Timestamp) {
+        let store = Store::open(&self.database(), &MIGRATIONS).await.expect("opens");
+        store.set_meta("request_session_last_up", &at.to_string()).await.expect("writes");
     }
 
     async fn client(&self) -> Client {
