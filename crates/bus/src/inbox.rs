@@ -27,12 +27,17 @@ pub enum Incoming {
         reason: String,
     },
     /// The broker refused a subscription that it had granted before. It is tried again on the next
-    /// connection.
+    /// connection, and every few seconds on this one.
     Refused {
         /// The topic filter.
         filter: String,
         /// The name of the broker's reason code.
         reason: String,
+    },
+    /// The broker granted a subscription that it had refused.
+    Granted {
+        /// The topic filter.
+        filter: String,
     },
     /// A message.
     Message(Delivery),
@@ -166,9 +171,19 @@ impl Queue {
     }
 
     pub(crate) fn refused(&self, filter: String, reason: String) {
+        self.say_of(&filter.clone(), Incoming::Refused { filter, reason });
+    }
+
+    pub(crate) fn granted(&self, filter: String) {
+        self.say_of(&filter.clone(), Incoming::Granted { filter });
+    }
+
+    /// In the place of what was said of the filter before, and is not read.
+    fn say_of(&self, filter: &str, said: Incoming) {
         let mut items = self.items();
-        items.queue.retain(|i| !matches!(i, Incoming::Refused { filter: f, .. } if *f == filter));
-        items.queue.push_back(Incoming::Refused { filter, reason });
+        let of_it = |i: &Incoming| matches!(i, Incoming::Refused { filter: f, .. } | Incoming::Granted { filter: f } if f == filter);
+        items.queue.retain(|item| !of_it(item));
+        items.queue.push_back(said);
         drop(items);
         self.changed.notify_one();
     }
@@ -209,6 +224,7 @@ mod tests {
                 Incoming::Message(delivery) => delivery.topic,
                 Incoming::Connected { session_present } => format!("connected {session_present}"),
                 Incoming::Disconnected { reason } | Incoming::Refused { reason, .. } => reason,
+                Incoming::Granted { filter } => format!("granted {filter}"),
             })
             .collect()
     }
@@ -248,6 +264,15 @@ mod tests {
         }
         queue.connected(true);
         assert_eq!(unread(&queue), ["gone", "connected false"]);
+    }
+
+    #[test]
+    fn of_a_filter_only_the_last_is_told() {
+        let queue = Queue::new(2, true);
+        queue.refused("x".to_owned(), "not authorized".to_owned());
+        queue.refused("y".to_owned(), "not authorized".to_owned());
+        queue.granted("x".to_owned());
+        assert_eq!(unread(&queue), ["not authorized", "granted x"]);
     }
 
     #[tokio::test]

@@ -5,14 +5,20 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rumqttc::{QoS, SubscribeFilterInput};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 use crate::error::SubscribeError;
 use crate::link::Link;
 use crate::reason;
 use crate::shared::{Shared, State};
+
+/// How long after a refusal a filter is asked for again on the same connection: rights can come back without the broker
+/// ending it.
+const AGAIN: Duration = Duration::from_secs(10);
 
 /// Filters in one SUBSCRIBE; keeps packets far below every broker's limit.
 const BATCH: usize = 64;
@@ -33,7 +39,7 @@ enum Standing {
     /// In place in this session of the broker.
     Granted { session: u64 },
     /// Granted once and then refused, on this connection.
-    Refused { epoch: u64 },
+    Refused { epoch: u64, at: Instant },
 }
 
 /// A call that waits for its filters.
@@ -83,11 +89,17 @@ impl Subscriptions {
             {
                 continue;
             }
+            let again = self.wanted.values().filter_map(|standing| match standing {
+                Standing::Refused { at, .. } => Some(*at + AGAIN),
+                Standing::New | Standing::Granted { .. } => None,
+            });
+            let again = again.min();
             tokio::select! {
                 command = self.commands.recv() => match command {
                     Some(command) => self.take(command),
                     None => return,
                 },
+                () = until(again), if state.link.is_up() => {}
                 changed = self.state.changed() => if changed.is_err() { return },
             }
         }
@@ -127,7 +139,7 @@ impl Subscriptions {
             .filter(|(_, standing)| match **standing {
                 Standing::New => true,
                 Standing::Granted { session: granted } => granted != session,
-                Standing::Refused { epoch: refused } => refused != epoch,
+                Standing::Refused { epoch: refused, at } => refused != epoch || at.elapsed() >= AGAIN,
             })
             .map(|(filter, _)| filter.clone())
             .take(BATCH)
@@ -161,18 +173,24 @@ impl Subscriptions {
     }
 
     fn subscribed(&mut self, filter: String, refusal: Option<&'static str>, epoch: u64, session: u64) {
-        let granted_before = self.wanted.get(&filter) != Some(&Standing::New);
-        match refusal {
-            None => {
+        let before = self.wanted.get(&filter).copied();
+        match (refusal, before) {
+            (None, _) => {
                 self.wanted.insert(filter.clone(), Standing::Granted { session });
+                if matches!(before, Some(Standing::Refused { .. })) {
+                    self.shared.inbox.granted(filter.clone());
+                }
             }
-            Some(reason) if granted_before => {
-                tracing::warn!(filter, reason, "subscription refused");
-                self.wanted.insert(filter.clone(), Standing::Refused { epoch });
-                self.shared.inbox.refused(filter.clone(), reason.to_owned());
-            }
-            Some(_) => {
+            (Some(_), Some(Standing::New)) => {
                 self.wanted.remove(&filter);
+            }
+            (Some(reason), _) => {
+                let standing = Standing::Refused { epoch, at: Instant::now() };
+                self.wanted.insert(filter.clone(), standing);
+                if !matches!(before, Some(Standing::Refused { epoch: e, .. }) if e == epoch) {
+                    tracing::warn!(filter, reason, "subscription refused");
+                    self.shared.inbox.refused(filter.clone(), reason.to_owned());
+                }
             }
         }
         self.settle(&filter, refusal);
@@ -228,5 +246,13 @@ impl Subscriptions {
         let other = |state: &State| !matches!(state.link, Link::Up { epoch: e, .. } if e == epoch);
         // An error means that the bus has ended, which the caller sees next.
         let _ = self.state.wait_for(other).await;
+    }
+}
+
+/// Waits until `at`; for ever when there is no such moment.
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }

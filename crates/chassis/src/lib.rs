@@ -18,6 +18,7 @@ pub mod rate;
 mod audit;
 mod caller;
 mod flood;
+mod listening;
 mod refusal;
 mod replies;
 mod router;

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{BrokerLogin, ConfigError, Loaded, load};
 use crate::disk::Disk;
+use crate::listening::Listening;
 use crate::router::Router;
 use crate::service::{Parts, Service, Shutdown};
 use crate::sessions::{self, Identity};
@@ -148,16 +149,19 @@ pub async fn serve<S: Service>(
     let (handlers, tasks, last) = (TaskTracker::new(), TaskTracker::new(), Shutdown::new());
     let mut filters = watch::filters(c);
     filters.extend(service.watches());
-    tasks.spawn(sessions::subscribe(telemetry_bus.clone(), filters, shutdown.clone()));
+    let watching = Listening::new("broker roles for watching", parts.health.clone());
+    tasks.spawn(watching.clone().subscribe(telemetry_bus.clone(), filters, shutdown.clone()));
     let mut filters = topic::request_filters(c);
     filters.push(topic::coordinator::marker(c));
-    tasks.spawn(sessions::subscribe(request_bus.clone(), filters, shutdown.clone()));
+    let requests = Listening::new("broker roles for requests", parts.health.clone());
+    tasks.spawn(requests.clone().subscribe(request_bus.clone(), filters, shutdown.clone()));
 
     let watch = Watch {
         service: service.clone(),
         caller: parts.caller.clone(),
         health: parts.health.clone(),
         verifier: parts.verifier.clone(),
+        listening: watching,
     };
     let router = Router {
         service: service.clone(),
@@ -169,10 +173,11 @@ pub async fn serve<S: Service>(
         verifier: parts.verifier.clone(),
         tasks: handlers.clone(),
         requests: common.requests.clone(),
+        listening: requests,
         shutdown: shutdown.clone(),
     };
     tasks.spawn(watch.work(telemetry_inbox, last.clone()));
-    tasks.spawn(parts.publisher.clone().work(telemetry_bus.clone(), last.clone()));
+    tasks.spawn(parts.publisher.clone().work(telemetry_bus.clone(), parts.health.clone(), last.clone()));
     tasks.spawn(parts.replies.clone().work(request_bus.clone(), last.clone()));
     let health_file = common.run_dir.join("health");
     tasks.spawn(parts.health.clone().report(parts.publisher.clone(), health_file, shutdown.clone()));

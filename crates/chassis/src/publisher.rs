@@ -1,8 +1,8 @@
 //! What a coordinator tells the world: events, and topics that are kept (retained).
 //!
-//! Saying something never waits: it is queued and published until the broker has confirmed it. What is
-//! retained is published again in every new session, because a broker that was killed has lost what it had
-//! not saved.
+//! Saying something never waits: it is queued and published until the broker has confirmed it. What the broker refuses
+//! is told in health and published again after a pause. What is retained is published again in every new session,
+//! because a broker that was killed has lost what it had not saved.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,6 +14,7 @@ use envelope::payload::event::Event;
 use envelope::{Coordinator, Envelope, MessageType, Timestamp, topic};
 use tokio::sync::Notify;
 
+use crate::health::{Condition, HealthBoard};
 use crate::service::Shutdown;
 
 /// Most events that wait for a broker that is away; older ones are dropped, counted and logged.
@@ -21,6 +22,11 @@ const MAX_EVENTS: usize = 10_000;
 /// How long a cleared topic is remembered: longer than a broker goes without saving.
 const CLEARED: Duration = Duration::from_secs(600);
 const PAUSE: Duration = Duration::from_millis(500);
+/// How long after a refusal the broker is asked again: rights can come back without the session's end.
+const AGAIN: Duration = Duration::from_secs(10);
+
+/// The part of the coordinator's health that says whether the broker takes what it tells.
+const PUBLISHING: &str = "publishing";
 
 /// Publishes events and retained topics in the background.
 #[derive(Clone)]
@@ -38,6 +44,10 @@ struct Inner {
 #[derive(Default)]
 struct State {
     queue: VecDeque<Item>,
+    /// What the broker refused, until it is asked again.
+    refused: VecDeque<Item>,
+    /// The topics that it refused last, with the reason.
+    refusals: BTreeMap<String, String>,
     retained: BTreeMap<String, Retained>,
     in_flight: bool,
 }
@@ -135,7 +145,7 @@ impl Publisher {
                 idle.as_mut().enable();
                 {
                     let state = self.state();
-                    if state.queue.is_empty() && !state.in_flight {
+                    if state.queue.is_empty() && state.refused.is_empty() && !state.in_flight {
                         return;
                     }
                 }
@@ -146,9 +156,10 @@ impl Publisher {
     }
 
     /// Publishes what is queued until `shutdown`; after each loss of the session everything retained again.
-    pub(crate) async fn work(self, bus: Bus, shutdown: Shutdown) {
+    pub(crate) async fn work(self, bus: Bus, health: HealthBoard, shutdown: Shutdown) {
         let mut link = bus.link();
         let mut epoch = None;
+        let mut again = tokio::time::interval(AGAIN);
         loop {
             let up = match *link.borrow_and_update() {
                 Link::Up { epoch, .. } => Some(epoch),
@@ -165,12 +176,18 @@ impl Publisher {
                 tokio::select! {
                     () = shutdown.cancelled() => return,
                     () = self.inner.wake.notified() => continue,
+                    _ = again.tick() => {
+                        self.state().queue_refused();
+                        continue;
+                    }
                     changed = link.changed() => if changed.is_err() { return } else { continue },
                 }
             };
             let topic = message.topic.clone();
             let result = bus.publish(message).await;
-            if self.published(item, &topic, result) {
+            let is_done = self.published(item, &topic, result);
+            health.set(PUBLISHING, self.condition());
+            if is_done {
                 continue;
             }
             tokio::select! {
@@ -185,15 +202,34 @@ impl Publisher {
         let mut state = self.state();
         state.in_flight = false;
         match result {
-            Ok(_) => true,
-            Err(error) if error.is_retryable() => {
+            Ok(_) => {
+                state.refusals.remove(topic);
+                true
+            }
+            Err(error) if error.is_retryable() || matches!(error, PublishError::Closed { .. }) => {
                 state.requeue(item);
                 false
             }
             Err(error) => {
-                tracing::error!(topic, error = telemetry::chain(&error), "cannot be published");
+                let is_refused = matches!(error, PublishError::Refused { .. });
+                let error = telemetry::chain(&error);
+                if !is_refused {
+                    tracing::error!(topic, error, "cannot be published");
+                    return true;
+                }
+                if state.refusals.insert(topic.to_owned(), error.clone()).is_none() {
+                    tracing::error!(topic, error, "cannot be published, and is tried again");
+                }
+                state.put_aside(item);
                 true
             }
+        }
+    }
+
+    fn condition(&self) -> Condition {
+        match self.state().refusals.values().next() {
+            None => Condition::Good,
+            Some(error) => Condition::Unhealthy(error.clone()),
         }
     }
 
@@ -224,6 +260,7 @@ impl Publisher {
         let mut state = self.state();
         let now = Timestamp::now();
         state.retained.retain(|_, r| r.cleared_at.is_none_or(|at| now.since(at) < CLEARED));
+        state.queue_refused();
         let State { queue, retained, .. } = &mut *state;
         for (topic, kept) in retained.iter_mut().filter(|(_, r)| !r.queued) {
             kept.queued = true;
@@ -243,6 +280,27 @@ impl State {
             }
         }
         self.queue.push_front(item);
+    }
+
+    /// Lets the broker be asked again for what it refused.
+    fn queue_refused(&mut self) {
+        while let Some(item) = self.refused.pop_back() {
+            self.requeue(item);
+        }
+    }
+
+    /// Keeps what was refused until the broker is asked again.
+    fn put_aside(&mut self, item: Item) {
+        if let Item::Retained(topic) = &item
+            && self.refused.iter().any(|other| matches!(other, Item::Retained(t) if t == topic))
+        {
+            return;
+        }
+        if self.refused.len() >= MAX_EVENTS {
+            self.refused.pop_front();
+            tracing::warn!("what the broker refuses was dropped: it is too much");
+        }
+        self.refused.push_back(item);
     }
 }
 

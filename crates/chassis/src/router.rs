@@ -28,6 +28,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::RequestSettings;
 use crate::flood::{self, Floods};
 use crate::health::{Condition, HealthBoard};
+use crate::listening::Listening;
 use crate::publisher::Publisher;
 use crate::replies::Replies;
 use crate::service::{Service, Shutdown};
@@ -48,6 +49,7 @@ pub(crate) struct Router<S> {
     pub(crate) verifier: token::Verifier,
     pub(crate) tasks: TaskTracker,
     pub(crate) requests: RequestSettings,
+    pub(crate) listening: Listening,
     pub(crate) shutdown: Shutdown,
 }
 
@@ -123,11 +125,8 @@ impl<S: Service> Router<S> {
                 hall.is_up = false;
                 self.health.set("broker", Condition::Unhealthy(reason));
             }
-            Incoming::Refused { filter, reason } => {
-                tracing::error!(filter, reason, "the broker refuses a subscription");
-                let why = format!("refuses the subscription to {filter}: {reason}");
-                self.health.set("broker roles", Condition::Unhealthy(why));
-            }
+            Incoming::Refused { filter, reason } => self.listening.refused(&filter, &reason),
+            Incoming::Granted { filter } => self.listening.granted(&filter),
             Incoming::Message(delivery) if delivery.topic == topic::coordinator::marker(S::COORDINATOR) => {
                 hall.marker = hall.marker.take_if(|marker| !marker.is(&delivery));
                 delivery.ack().await;

@@ -9,7 +9,6 @@ use store::Store;
 
 use crate::config::{BrokerLogin, Common};
 use crate::health::last_will;
-use crate::service::Shutdown;
 
 /// How long the broker keeps requests for a coordinator that is away.
 const REQUESTS_KEPT: Duration = Duration::from_secs(600);
@@ -76,16 +75,4 @@ pub(crate) fn telemetry(coordinator: Coordinator, login: &BrokerLogin, identity:
     let config =
         login.session(identity.client_id(coordinator, "telemetry")).last_will(last_will(coordinator, will));
     Bus::connect(config)
-}
-
-/// Subscribes for good; a refusal is told by the session's inbox as well.
-pub(crate) async fn subscribe(bus: Bus, filters: Vec<String>, shutdown: Shutdown) {
-    tokio::select! {
-        () = shutdown.cancelled() => {}
-        subscribed = bus.subscribe(&filters) => {
-            if let Err(error) = subscribed {
-                tracing::error!(error = telemetry::chain(&error), "a subscription failed");
-            }
-        }
-    }
 }

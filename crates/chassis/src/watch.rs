@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::caller::Caller;
 use crate::health::{Condition, HealthBoard};
+use crate::listening::Listening;
 use crate::service::{Delivery, Service, Shutdown};
 
 /// A coordinator that is silent for so long is away, whatever it said last.
@@ -22,6 +23,7 @@ pub(crate) struct Watch<S> {
     pub(crate) caller: Caller,
     pub(crate) health: HealthBoard,
     pub(crate) verifier: token::Verifier,
+    pub(crate) listening: Listening,
 }
 
 /// What the chassis itself watches for a coordinator.
@@ -64,11 +66,8 @@ impl<S: Service> Watch<S> {
                         tracing::warn!(reason, "the telemetry session is down");
                         self.service.link_changed(false).await;
                     }
-                    Some(Incoming::Refused { filter, reason }) => {
-                        tracing::error!(filter, reason, "the broker refuses a subscription");
-                        let why = format!("refuses the subscription to {filter}: {reason}");
-                        self.health.set("broker roles", Condition::Unhealthy(why));
-                    }
+                    Some(Incoming::Refused { filter, reason }) => self.listening.refused(&filter, &reason),
+                    Some(Incoming::Granted { filter }) => self.listening.granted(&filter),
                     Some(Incoming::Message(delivery)) => {
                         if let Some(c) = topic::coordinator::health_of(&delivery.topic)
                             && c != S::COORDINATOR

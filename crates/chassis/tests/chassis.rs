@@ -6,6 +6,7 @@ mod chassis {
     mod disk;
     mod flood;
     mod resumed;
+    mod rights;
     mod size;
     mod stage;
 }

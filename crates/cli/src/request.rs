@@ -304,7 +304,7 @@ impl Waiter<'_> {
                         "the broker no longer lets us hear {filter}: {reason}"
                     )));
                 }
-                Incoming::Refused { .. } => {}
+                Incoming::Refused { .. } | Incoming::Granted { .. } => {}
             }
         }
     }

@@ -169,6 +169,15 @@ impl Broker {
         self.signal("CONT");
     }
 
+    /// Has the broker read its configuration again; connections stay.
+    ///
+    /// # Panics
+    ///
+    /// When the broker does not run.
+    pub fn reload(&self) {
+        self.signal("HUP");
+    }
+
     fn signal(&self, name: &str) {
         let sent = self.process.as_ref().is_some_and(|process| process.signal(name));
         assert!(sent, "the broker does not run and cannot get the signal {name}");

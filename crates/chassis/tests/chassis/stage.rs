@@ -117,11 +117,27 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) async fn new() -> Self {
+        Self::with_rules("pattern readwrite #").await
+    }
+
+    /// A broker with rules of its own, for everybody.
+    pub(crate) async fn with_rules(rules: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join("password"), "none").expect("writes");
+        std::fs::write(folder.path().join("rules"), rules).expect("writes");
         // As an installation's broker is configured.
-        let broker = Broker::open().line("max_packet_size 1048576").line("set_tcp_nodelay true").await;
+        let broker = Broker::open()
+            .line("max_packet_size 1048576")
+            .line("set_tcp_nodelay true")
+            .line(format!("acl_file {}", folder.path().join("rules").display()))
+            .await;
         Self { broker, folder }
+    }
+
+    /// Gives the broker other rules; connections stay.
+    pub(crate) fn set_rules(&self, rules: &str) {
+        std::fs::write(self.folder.path().join("rules"), rules).expect("writes");
+        self.broker.reload();
     }
 
     /// Starts the coordinator, with settings that are not the defaults.

@@ -56,6 +56,7 @@ async fn follow(session: &mut Session, plugin: Option<&PluginId>, context: &Cont
                 context.screen.warn(&format!("{}; events may be missing here", clean(&reason)));
             }
             Incoming::Connected { .. } => context.screen.note("connected again"),
+            Incoming::Granted { .. } => {}
             Incoming::Refused { filter, reason } => {
                 return Err(Failure::Broker(format!("the broker no longer lets us hear {filter}: {reason}")));
             }

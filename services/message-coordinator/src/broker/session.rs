@@ -202,7 +202,7 @@ impl Reader {
                 }
                 incoming = inbox.recv() => match incoming {
                     None => return,
-                    Some(Incoming::Connected { .. }) => {
+                    Some(Incoming::Connected { .. } | Incoming::Granted { .. }) => {
                         let (bus, topics) = (self.bus.clone(), topics.clone());
                         subscribing = Some(tokio::spawn(async move { bus.subscribe(&topics).await }));
                     }

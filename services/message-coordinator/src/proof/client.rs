@@ -84,7 +84,9 @@ impl Canary {
                     }
                     topics.push(delivery.topic);
                 }
-                Ok(Some(Incoming::Connected { .. } | Incoming::Refused { .. })) => {}
+                Ok(Some(
+                    Incoming::Connected { .. } | Incoming::Refused { .. } | Incoming::Granted { .. },
+                )) => {}
             }
         }
     }

@@ -62,6 +62,8 @@ pub(super) async fn listen(watch: &Watch, keeper: &Keeper) {
                     tracing::error!(filter, reason, "the broker does not let its log be heard");
                     watch.table().reset(None);
                 }
+                // What was missed meanwhile was not seen, as after a connection.
+                Some(Incoming::Granted { .. }) => watch.table().reset(None),
                 Some(Incoming::Message(delivery)) => {
                     if bus.dropped() != dropped {
                         dropped = bus.dropped();

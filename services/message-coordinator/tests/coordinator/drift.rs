@@ -5,7 +5,7 @@ use envelope::payload::event::EventKind;
 use envelope::{StartId, topic};
 use testkit::{Version, eventually};
 
-use crate::site::{SOON, Site, event, id, spec};
+use crate::site::{SOON, Site, event, health_that_says, id, spec};
 
 #[tokio::test]
 async fn rights_that_were_added_by_hand_are_taken_away_with_a_cause() {
@@ -127,4 +127,38 @@ async fn a_changed_fixed_role_is_put_right() {
         })
         .await;
     }
+}
+
+#[tokio::test]
+async fn a_coordinator_that_starts_before_its_rights_are_there_has_them_later() {
+    let mut site = Site::start().await;
+    let mut plugins = site.plugins().await;
+    plugins.install(&spec("focuser")).await;
+    site.stop_coordinator().await;
+    let mut root = site.root().await;
+    let mut role = root.role("coordinator.message").await.expect("it is there");
+    // As the rights of an earlier version, that watched less.
+    role.acls.retain(|rule| rule.acltype == AclType::PublishClientSend || !rule.topic.contains("/spec/"));
+    root.give(&[Command::ModifyRole(role)]).await;
+    site.start_coordinator();
+    let refused = "refuses the subscription to bigskies/coordinator/plugin/spec/+";
+    health_that_says(&site, "it may not", |text| text.contains(refused)).await;
+    // It puts its own role right, which disconnects nobody.
+    health_that_says(&site, "it may", |text| !text.contains(refused)).await;
+    plugins.install(&spec("other")).await;
+}
+
+#[tokio::test]
+async fn a_right_that_is_lost_with_a_connection_and_back_without_one_is_used() {
+    let mut site = Site::comparing_once().await;
+    site.start_coordinator();
+    let mut plugins = site.plugins().await;
+    plugins.install(&spec("focuser")).await;
+    let mut root = site.root().await;
+    let mut role = root.role("coordinator.message").await.expect("it is there");
+    role.acls.retain(|rule| rule.acltype == AclType::PublishClientSend || !rule.topic.contains("/spec/"));
+    root.give(&[Command::ModifyRole(role)]).await;
+    site.broker.restart().await;
+    let mut plugins = site.plugins().await;
+    plugins.install(&spec("other")).await;
 }

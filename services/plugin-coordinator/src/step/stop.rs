@@ -223,6 +223,10 @@ pub(super) async fn resume(ctx: &Context, subject: Subject) -> Result<(), StepEr
 pub(super) fn how(exit: Option<(i64, bool)>) -> String {
     match exit {
         Some((_, true)) => "was ended because it used more memory than it may".to_owned(),
+        // The engine hears of a want of memory on another way than of the end, and sometimes too late.
+        Some((137, false)) => {
+            "exited with code 137 (signal 9: killed by somebody, or for want of memory)".to_owned()
+        }
         Some((code @ 129..=192, false)) => format!("exited with code {code} (signal {})", code - 128),
         Some((code, false)) => format!("exited with code {code}"),
         None => "ended".to_owned(),

@@ -92,11 +92,22 @@ async fn limits_bind() {
         let mut spec = real.spec("one", &image);
         spec.limits =
             Limits { memory_bytes: Some(16 << 20), nano_cpus: None, pids: Some(20), nofile: Some(256) };
-        let output = output(&real, &spec).await;
-        assert!(output.starts_with("256\n"), "{output}");
-        let found = real.engine.inspect(&spec.name).await.expect("an answer").expect("it is there");
-        let exit = found.state.exit().expect("it has ended");
-        assert!(exit.oom_killed && exit.code != 0, "{exit:?}");
+        // The engine hears of a want of memory on another way than of the end, and sometimes too late
+        // (containerd issue 8180): each is killed, and of one in five it is told why.
+        let mut told = false;
+        for at in 0..5 {
+            spec.name = real.name(&format!("hungry-{at}"));
+            let output = output(&real, &spec).await;
+            assert!(output.starts_with("256\n"), "{output}");
+            let found = real.engine.inspect(&spec.name).await.expect("an answer").expect("it is there");
+            let exit = found.state.exit().expect("it has ended");
+            assert_eq!(exit.code, 137, "{exit:?}");
+            told = exit.oom_killed;
+            if told {
+                break;
+            }
+        }
+        assert!(told, "five were killed, and of none was told why");
     })
     .await;
 }
