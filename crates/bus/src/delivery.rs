@@ -46,6 +46,24 @@ struct Handle {
 }
 
 impl Delivery {
+    /// A message that came over no connection, of which there is nothing to acknowledge: as tests need it of those who
+    /// read messages.
+    pub fn new(topic: impl Into<String>, payload: impl Into<Bytes>) -> Self {
+        Self {
+            topic: topic.into(),
+            payload: payload.into(),
+            qos: Qos::AtLeastOnce,
+            retain: false,
+            dup: false,
+            expiry: None,
+            response_topic: None,
+            correlation_data: None,
+            user_properties: Vec::new(),
+            content_type: None,
+            handle: None,
+        }
+    }
+
     /// Takes over a packet; `acknowledge` names the connection of a message that awaits its
     /// acknowledgement.
     pub(crate) fn from_packet(packet: Publish, acknowledge: Option<(Arc<Shared>, u64)>) -> Self {

@@ -36,3 +36,4 @@ pub use error::{PublishError, SubscribeError};
 pub use inbox::{Inbox, Incoming};
 pub use link::Link;
 pub use message::{Delivered, Outgoing, Qos};
+pub use text::is_topic;

@@ -46,6 +46,12 @@ pub(crate) fn check_topic(topic: &str) -> Result<(), BadText> {
     Ok(())
 }
 
+/// Whether a message can be published on `topic`: a name (MQTT 5, 4.7) that no broker ends the connection for.
+#[must_use]
+pub fn is_topic(topic: &str) -> bool {
+    check_topic(topic).is_ok()
+}
+
 /// Checks a topic filter (MQTT 5, 4.7.1).
 pub(crate) fn check_filter(filter: &str) -> Result<(), BadText> {
     check_levels(filter)?;

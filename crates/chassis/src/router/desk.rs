@@ -12,7 +12,7 @@ use envelope::{ErrorBody, PluginId, Principal, Timestamp};
 use serde_json::json;
 use store::{Acceptance, Accepted, Entry};
 use tokio::sync::mpsc;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use super::received::{self, Parcel, Returned, receive};
 use super::storage::RETRY;
@@ -38,6 +38,8 @@ pub(super) struct Letter {
     pub(super) delivery: Delivery,
     /// For how long it may have waited in the broker, where that is not known otherwise.
     pub(super) away: Option<Duration>,
+    /// When it came.
+    pub(super) at: Instant,
     /// None for coordinators, who are not counted.
     pub(super) in_hand: Option<InHand>,
 }
@@ -160,7 +162,7 @@ impl<S: Service> Router<S> {
     /// Takes a request. One that cannot be recorded is given back, and is not acknowledged: should it be lost here, it
     /// comes again in the next session.
     async fn take(self: &Arc<Self>, letter: Letter, turns: &mut Turns) -> Result<(), Letter> {
-        let Letter { topic, delivery, away, .. } = &letter;
+        let Letter { topic, delivery, away, at, .. } = &letter;
         if delivery.retain {
             if !self.record_refusal(topic, None, &received::retained(), &fresh(), 1).await {
                 return Err(letter);
@@ -168,7 +170,7 @@ impl<S: Service> Router<S> {
             delivery.ack().await;
             return Ok(());
         }
-        let parcel = match receive(topic, delivery, *away, Timestamp::now()) {
+        let parcel = match receive(topic, delivery, *away, at.elapsed(), Timestamp::now()) {
             Ok(parcel) => parcel,
             Err(returned) => return self.refuse(letter, *returned).await,
         };

@@ -33,7 +33,8 @@ impl<S: Service> Router<S> {
             },
         };
         let away = hall.marker.as_ref().map(|m| m.away);
-        hall.send(Errand::Letter(Box::new(Letter { topic, delivery, away, in_hand })));
+        let at = Instant::now();
+        hall.send(Errand::Letter(Box::new(Letter { topic, delivery, away, at, in_hand })));
     }
 
     /// Answers a request that is not in the journal: once, for its caller asks again.

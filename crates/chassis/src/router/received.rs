@@ -33,11 +33,13 @@ pub(super) struct Returned {
 }
 
 /// What the door needs to know of a request, or what the caller is told at once. `away` is set while the
-/// request may have waited in the broker for as long as we were away.
+/// request may have waited in the broker for as long as we were away; `held` is how long it waited here, because it could
+/// not be recorded.
 pub(super) fn receive(
     topic: &RequestTopic,
     delivery: &Delivery,
     away: Option<Duration>,
+    held: Duration,
     now: Timestamp,
 ) -> Result<Parcel, Box<Returned>> {
     let decoded = decode(&delivery.payload).map_err(|e| {
@@ -54,11 +56,12 @@ pub(super) fn receive(
         .or(request_id.clone())
         .unwrap_or_else(|| loose_correlation(delivery));
     let target = audit::target(payload).map(str::to_owned);
-    let expired = match envelope.and_then(|e| e.expires_at) {
-        Some(at) => at < now,
-        None => {
-            let age_unknown = delivery.expiry.is_none() && away.is_some();
-            age_unknown && envelope.is_none_or(|e| now.since(e.timestamp) > VALID)
+    let expired = match (envelope.and_then(|e| e.expires_at), delivery.expiry) {
+        (Some(at), _) => at < now,
+        (None, Some(left)) => held > left,
+        (None, None) => {
+            let may_be_old = away.is_some() || held > VALID;
+            may_be_old && envelope.is_none_or(|e| now.since(e.timestamp) > VALID)
         }
     };
     if expired {
@@ -66,7 +69,7 @@ pub(super) fn receive(
     }
     let reply_to = delivery.response_topic.as_ref().or(envelope.and_then(|e| e.reply_to.as_ref()));
     if let Some(aimed) = reply_to
-        && !topic.may_answer_on(aimed)
+        && !(topic.may_answer_on(aimed) && bus::is_topic(aimed))
     {
         return Err(Box::new(Returned { error: reply_refused(topic, aimed), correlation_id, target }));
     }
@@ -92,7 +95,7 @@ pub(super) fn receive(
         body: delivery.payload.to_vec(),
         response_topic: reply_to.cloned().unwrap_or_else(|| topic.response()),
         correlation_data: delivery.correlation_data.as_ref().map(|d| d.to_vec()),
-        traceparent: traceparent.filter(|t| t.len() <= 64),
+        traceparent: traceparent.filter(|t| t.len() <= 64 && t.bytes().all(|b| b.is_ascii_graphic())),
         received_at: now,
     };
     Ok(Parcel { received, target })
@@ -202,6 +205,64 @@ mod tests {
         let brackets = format!("{{\"a\":\"\\\"{}\"", "[".repeat(500));
         let error = decode(brackets.as_bytes()).expect_err("no JSON");
         assert!(bad_request(&error, brackets.as_bytes()).message.contains("not JSON"));
+    }
+
+    fn asked(payload: &str, expiry: Option<Duration>) -> (RequestTopic, Delivery) {
+        let name = "bigskies/operator/ann/request/plugin/stop";
+        let mut delivery = Delivery::new(name, payload.to_owned());
+        delivery.expiry = expiry;
+        (RequestTopic::parse(name).expect("a request's topic"), delivery)
+    }
+
+    #[test]
+    fn a_request_grows_old_wherever_it_waits() {
+        let now = Timestamp::now();
+        let stamped = |age: Duration| {
+            let at = Timestamp::from_millis(now.as_millis() - i64::try_from(age.as_millis()).expect("short"));
+            format!(r#"{{"type":"request","payload":{{}},"id":"1","source":"s","timestamp":"{at}"}}"#)
+        };
+        let (none, short, long) = (Duration::ZERO, VALID / 2, VALID * 2);
+        let bare = || "{}".to_owned();
+        for (payload, expiry, away, held, taken) in [
+            (bare(), None, None, none, true),
+            (bare(), None, Some(long), none, false),
+            (bare(), None, None, short, true),
+            (bare(), None, None, long, false),
+            (stamped(short), None, Some(long), none, true),
+            (stamped(long), None, Some(long), none, false),
+            (stamped(long), None, None, none, true),
+            (stamped(long), None, None, long, false),
+            (bare(), Some(long), Some(long), short, true),
+            (bare(), Some(short), None, long, false),
+        ] {
+            let (topic, delivery) = asked(&payload, expiry);
+            let parcel = receive(&topic, &delivery, away, held, now);
+            let told = format!("{payload} {expiry:?} {away:?} {held:?}");
+            match parcel {
+                Ok(_) => assert!(taken, "{told}"),
+                Err(returned) => assert!(!taken && returned.error.code == ErrorCode::Expired, "{told}"),
+            }
+        }
+    }
+
+    #[test]
+    fn an_answer_is_never_owed_that_cannot_be_sent() {
+        let (topic, mut delivery) = asked("{}", None);
+        let below = |levels: usize| format!("bigskies/operator/ann/response{}", "/a".repeat(levels));
+        let receive = |delivery: &Delivery| receive(&topic, delivery, None, Duration::ZERO, Timestamp::now());
+        delivery.response_topic = Some(below(10));
+        assert!(receive(&delivery).is_ok());
+        delivery.response_topic = Some(below(200));
+        let returned = receive(&delivery).err().expect("too many levels");
+        assert_eq!(returned.error.code, ErrorCode::ReplyRefused);
+
+        delivery.response_topic = None;
+        let context = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        for (given, kept) in [(context, true), ("00-\u{1b}[2J", false), (&"0".repeat(65), false)] {
+            delivery.user_properties = vec![(telemetry::TRACEPARENT.to_owned(), given.to_owned())];
+            let parcel = receive(&delivery).ok().expect("it is taken");
+            assert_eq!(parcel.received.traceparent.is_some(), kept, "{given:?}");
+        }
     }
 
     #[test]
