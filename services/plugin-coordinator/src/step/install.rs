@@ -47,7 +47,11 @@ pub(super) async fn resolve(ctx: &Context, subject: Subject) -> Result<(), StepE
         Some(record) if operation.work.swap().is_none() => {
             return unchanged_or_other(ctx, &operation, record, &found.digest).await;
         }
-        Some(record) if super::update::is_unchanged(record, &request, &found.digest) => {
+        Some(record)
+            if super::update::is_unchanged(record, &request, &found.digest)
+                // One that somebody removed is to be had again.
+                && ctx.engine.image(&record.release.reference).await?.is_some() =>
+        {
             return super::update::unchanged(ctx, &operation, record).await;
         }
         Some(record) => record.release.grants.clone(),

@@ -53,7 +53,18 @@ pub(super) async fn prepare(ctx: &Context, subject: Subject) -> Result<(), StepE
     let start = record.start.as_ref().map(|s| s.id).ok_or_else(missing_subject)?;
 
     let engine = ctx.engine.as_ref();
-    if let Some((path, found)) = host::deceiving(engine, &record.release.reference, &manifest).await? {
+    let image = &record.release.reference;
+    if engine.image(image).await?.is_none() {
+        return Err(StepError::fatal(ErrorBody::new(
+            ErrorCode::StartFailed,
+            format!(
+                "The image {image} is not on this engine any more: somebody removed it. Have it pulled again with \
+                 `bigskies plugin update {} {image}`; then start it.",
+                record.id
+            ),
+        )));
+    }
+    if let Some((path, found)) = host::deceiving(engine, image, &manifest).await? {
         return Err(StepError::fatal(host::refusal(&manifest, &path, found)));
     }
     let request = ProvisionRequest {

@@ -288,3 +288,25 @@ async fn a_stopped_plugin_is_updated_and_stays_stopped() {
     stage.succeeds("start").await;
     stage.runs(NEXT_DIGEST).await;
 }
+
+#[tokio::test]
+async fn an_image_that_somebody_removed_is_told_at_the_start_and_had_again_by_an_update() {
+    let stage = Stage::new().await;
+    stage.publish_second(&second(), None);
+    stage.install().await;
+    stage.update("first", None).await;
+    stage.succeeds("first").await;
+    let image = stage.record().await.expect("installed").release.reference;
+    assert_eq!(stage.engine.remove_image(&image).await.expect("answers"), crate::engine::Removal::Removed);
+    stage.start().await;
+    let error = stage.fails("start", ErrorCode::StartFailed).await;
+    assert!(error.message.contains(&format!("plugin update focuser {image}")), "{}", error.message);
+    assert_eq!(stage.containers().await, 0);
+
+    stage.update("again", None).await;
+    stage.succeeds("again").await;
+    stage.ask("now", Work::Start, Some(Desired::Running), LONG).await;
+    stage.settle().await;
+    stage.succeeds("now").await;
+    stage.runs(NEXT_DIGEST).await;
+}
