@@ -196,7 +196,7 @@ pub async fn serve<S: Service>(
         parts.replies.deliver();
         parts.health.say_goodbye(&parts.publisher);
         if telemetry_bus.link().borrow().is_up() {
-            parts.publisher.flushed(Duration::from_secs(2)).await;
+            parts.publisher.flushed(&[], Duration::from_secs(2)).await;
         }
     })
     .await;

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use envelope::payload::event::Event;
 use envelope::{Coordinator, Envelope, MessageType, Timestamp, topic};
 use tokio::sync::Notify;
+use tokio::time::MissedTickBehavior;
 
 use crate::health::{Condition, HealthBoard};
 use crate::service::Shutdown;
@@ -136,8 +137,8 @@ impl Publisher {
     }
 
     /// Waits until the broker has everything that was said before, or `deadline` has passed. Returns whether
-    /// it has.
-    pub async fn flushed(&self, deadline: Duration) -> bool {
+    /// it has. What it refused counts only on these `topics`.
+    pub async fn flushed(&self, topics: &[String], deadline: Duration) -> bool {
         let wait = async {
             loop {
                 let idle = self.inner.idle.notified();
@@ -145,7 +146,8 @@ impl Publisher {
                 idle.as_mut().enable();
                 {
                     let state = self.state();
-                    if state.queue.is_empty() && state.refused.is_empty() && !state.in_flight {
+                    let is_refused = topics.iter().any(|topic| state.refusals.contains_key(topic));
+                    if state.queue.is_empty() && !is_refused && !state.in_flight {
                         return;
                     }
                 }
@@ -160,6 +162,7 @@ impl Publisher {
         let mut link = bus.link();
         let mut epoch = None;
         let mut again = tokio::time::interval(AGAIN);
+        again.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let up = match *link.borrow_and_update() {
                 Link::Up { epoch, .. } => Some(epoch),
@@ -215,6 +218,7 @@ impl Publisher {
                 let error = telemetry::chain(&error);
                 if !is_refused {
                     tracing::error!(topic, error, "cannot be published");
+                    state.refusals.remove(topic);
                     return true;
                 }
                 if state.refusals.insert(topic.to_owned(), error.clone()).is_none() {
@@ -246,6 +250,7 @@ impl Publisher {
                         Some(message) => message,
                         None => {
                             state.retained.remove(topic);
+                            state.refusals.remove(topic);
                             continue;
                         }
                     }
@@ -259,8 +264,8 @@ impl Publisher {
     fn queue_all(&self) {
         let mut state = self.state();
         let now = Timestamp::now();
-        state.retained.retain(|_, r| r.cleared_at.is_none_or(|at| now.since(at) < CLEARED));
         state.queue_refused();
+        state.retained.retain(|_, r| r.queued || r.cleared_at.is_none_or(|at| now.since(at) < CLEARED));
         let State { queue, retained, .. } = &mut *state;
         for (topic, kept) in retained.iter_mut().filter(|(_, r)| !r.queued) {
             kept.queued = true;

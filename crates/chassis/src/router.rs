@@ -82,7 +82,7 @@ impl<S: Service> Router<S> {
                 biased;
                 () = shutdown.cancelled() => break,
                 _ = tick.tick() => {
-                    if hall.is_up {
+                    if router.is_up(&hall) {
                         router.look(&mut hall);
                         hall.tick();
                     }
@@ -95,7 +95,6 @@ impl<S: Service> Router<S> {
             }
         }
         router.report_floods(hall.floods.sweep(Instant::now(), true));
-        router.look(&mut hall);
         hall.tick();
         drop(hall);
         if recording.await.is_err() {
@@ -103,13 +102,19 @@ impl<S: Service> Router<S> {
         }
     }
 
-    /// Looks whether something may wait in the broker. While the marker is out it is sent once more: it may have been
-    /// lost.
+    fn is_up(&self, hall: &Hall) -> bool {
+        hall.is_up && self.bus.link().borrow().is_up()
+    }
+
+    /// Looks whether something may have waited: in the broker, or with us, who were held up ourselves. While the marker
+    /// is out it is sent once more: it may have been lost.
     fn look(self: &Arc<Self>, hall: &mut Hall) {
+        if hall.marker.is_none() {
+            hall.marker = Marker::new(hall.last_up);
+        }
         match &hall.marker {
             Some(marker) => self.send(marker),
-            None if hall.is_up && self.bus.link().borrow().is_up() => hall.last_up = Some(Timestamp::now()),
-            None => {}
+            None => hall.last_up = Some(Timestamp::now()),
         }
     }
 
@@ -119,7 +124,12 @@ impl<S: Service> Router<S> {
                 self.health.set("broker", Condition::Good);
                 hall.is_up = true;
                 hall.marker = session_present.then(|| Marker::new(hall.last_up)).flatten();
-                self.look(hall);
+                match &hall.marker {
+                    Some(marker) => self.send(marker),
+                    None if session_present => {}
+                    // Nothing has waited.
+                    None => hall.last_up = Some(Timestamp::now()),
+                }
             }
             Incoming::Disconnected { reason } => {
                 hall.is_up = false;

@@ -14,7 +14,14 @@ use crate::report::Cause;
 #[derive(Debug)]
 pub(crate) enum Heard {
     /// A spec.
-    Spec(Box<Spec>, Cause),
+    Spec {
+        /// What it says.
+        spec: Box<Spec>,
+        /// Why it comes.
+        cause: Cause,
+        /// Whether the broker had kept it, so that it may be an old one. What is said now is not.
+        kept: bool,
+    },
     /// Nothing any more.
     Cleared(PluginId),
 }
@@ -38,7 +45,7 @@ impl Inbox {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         for heard in all {
             let id = match &heard {
-                Heard::Spec(spec, _) => spec.plugin_id.clone(),
+                Heard::Spec { spec, .. } => spec.plugin_id.clone(),
                 Heard::Cleared(id) => id.clone(),
             };
             waiting.entry(id).or_insert(heard);
@@ -67,8 +74,8 @@ pub(crate) enum SpecError {
     OfAnother(PluginId),
 }
 
-/// Reads a spec, in an envelope or bare, from the topic of the plugin `id`.
-pub(crate) fn decode(id: &PluginId, payload: &[u8]) -> Result<Heard, SpecError> {
+/// Reads a spec, in an envelope or bare, from the topic of the plugin `id`; `kept` says whether the broker had kept it.
+pub(crate) fn decode(id: &PluginId, payload: &[u8], kept: bool) -> Result<Heard, SpecError> {
     let value: Value = serde_json::from_slice(payload)?;
     let (spec, cause): (Spec, Cause) = if value.get("payload").is_some() && value.get("type").is_some() {
         let envelope: Envelope<Spec> = serde_json::from_value(value)?;
@@ -84,7 +91,7 @@ pub(crate) fn decode(id: &PluginId, payload: &[u8]) -> Result<Heard, SpecError> 
     if spec.plugin_id != *id {
         return Err(SpecError::OfAnother(spec.plugin_id));
     }
-    Ok(Heard::Spec(Box::new(spec), cause))
+    Ok(Heard::Spec { spec: Box::new(spec), cause, kept })
 }
 
 #[cfg(test)]
@@ -98,18 +105,19 @@ mod tests {
     #[test]
     fn what_is_no_spec_of_this_plugin_is_told_apart() {
         for text in ["", "{", "[]", "{}", r#"{"type":"status","payload":{}}"#] {
-            assert!(matches!(decode(&id("p1"), text.as_bytes()), Err(SpecError::Malformed(_))), "{text}");
+            let decoded = decode(&id("p1"), text.as_bytes(), false);
+            assert!(matches!(decoded, Err(SpecError::Malformed(_))), "{text}");
         }
         let bare = r#"{"plugin_id":"p1","uid":"0197a2c4-0000-7000-8000-000000000000","generation":1,"node":"n",
             "presence":"present","client_ids":[],"publish":[],"subscribe":[],"health_topic":"t","permissions":[],
             "manifest_digest":""}"#;
-        assert!(matches!(decode(&id("p1"), bare.as_bytes()), Ok(Heard::Spec(..))));
-        assert!(matches!(decode(&id("p2"), bare.as_bytes()), Err(SpecError::OfAnother(_))));
+        assert!(matches!(decode(&id("p1"), bare.as_bytes(), true), Ok(Heard::Spec { kept: true, .. })));
+        assert!(matches!(decode(&id("p2"), bare.as_bytes(), false), Err(SpecError::OfAnother(_))));
         let wrapped = format!(
             r#"{{"id":"1","type":"status","source":"s","timestamp":"2026-01-01T00:00:00Z","correlation_id":"c","payload":{bare}}}"#
         );
         assert!(
-            matches!(decode(&id("p1"), wrapped.as_bytes()), Ok(Heard::Spec(_, cause)) if cause.correlation_id == "c")
+            matches!(decode(&id("p1"), wrapped.as_bytes(), false), Ok(Heard::Spec { cause, .. }) if cause.correlation_id == "c")
         );
     }
 

@@ -100,8 +100,8 @@ pub(crate) struct Keeper {
     logins: LoginStore,
     accounts: AccountStore,
     owed: Notify,
-    /// Whether the database is still new: it has not taken over what it finds at the broker.
-    is_new: AtomicBool,
+    /// Whether what was lost here was taken over from the broker.
+    adopted: AtomicBool,
     store: store::Store,
     /// Whether the last pass over everything found what it could not settle.
     puzzled: AtomicBool,
@@ -161,7 +161,7 @@ impl Keeper {
             logins,
             accounts,
             owed: Notify::new(),
-            is_new: AtomicBool::new(adopt::is_new(&parts.store).await?),
+            adopted: AtomicBool::new(false),
             store: parts.store.clone(),
             puzzled: AtomicBool::new(false),
             seal,

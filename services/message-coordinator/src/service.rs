@@ -80,7 +80,7 @@ impl Service for MessageCoordinator {
         if delivery.payload.is_empty() {
             return self.inbox.put(id.clone(), Heard::Cleared(id));
         }
-        match decode(&id, &delivery.payload) {
+        match decode(&id, &delivery.payload, delivery.retain) {
             Ok(heard) => self.inbox.put(id, heard),
             Err(error) => {
                 let message =

@@ -223,6 +223,14 @@ impl Reporter {
         self.publisher.event(event, &uuid::Uuid::now_v7().to_string(), None);
     }
 
+    /// The next time that the plugin is told of its spec is, news or not.
+    pub(crate) fn says_spec_again(&self, id: &PluginId) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(told) = told.get_mut(id) {
+            told.spec = None;
+        }
+    }
+
     /// Clears what is retained of a plugin that is gone.
     pub(crate) fn forget(&self, id: &PluginId) {
         self.told.lock().unwrap_or_else(PoisonError::into_inner).remove(id);

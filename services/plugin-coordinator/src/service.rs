@@ -21,6 +21,7 @@ use crate::health::{HealthReports, Taken};
 use crate::housekeeping::{self, Images, SqlitePulled};
 use crate::peers::OnTheBus;
 use crate::policy::Policy;
+use crate::record::Desired;
 use crate::registrations::SqliteRegistrations;
 use crate::registry::{OciRegistry, RegistrySettings};
 use crate::report::Reporter;
@@ -119,12 +120,11 @@ impl Service for PluginCoordinator {
                     }
                 }
             };
-            let is_absent = status.as_ref().is_some_and(|status| status.outcome == AclOutcome::Absent);
+            if let Some(status) = &status {
+                self.hear_status(&id, status).await;
+            }
             self.ctx.acls.set(id.clone(), status);
             self.supervisor.wake_known(&id);
-            if is_absent {
-                self.forget_removed(&id).await;
-            }
             return;
         }
         if let Some(id) = self.ctx.health.owner(&delivery.topic)
@@ -192,11 +192,20 @@ impl Service for PluginCoordinator {
 }
 
 impl PluginCoordinator {
-    /// Clears what is retained of a plugin that is gone, once more: the message coordinator still tells that it is
-    /// absent, so it did not hear that, being away just then, or we did not say it, being killed just then.
-    async fn forget_removed(&self, id: &PluginId) {
+    /// Of a plugin that is gone, and that the message coordinator tells to be absent, what is retained is cleared once
+    /// more: it did not hear that, being away just then, or we did not say it, being killed just then. Of one that is
+    /// there, and that it knows otherwise, what should be is said once more: it took that for old, because the registry
+    /// was put back to a time before a removal.
+    async fn hear_status(&self, id: &PluginId, status: &AclStatus) {
+        let is_absent = status.outcome == AclOutcome::Absent;
         match self.ctx.registrations.both(id).await {
-            Ok((None, None)) => self.ctx.reporter.forget(id),
+            Ok((None, None)) if is_absent => self.ctx.reporter.forget(id),
+            Ok((Some(record), _)) => {
+                let should_be_absent = matches!(record.desired, Desired::Absent { .. });
+                if record.uid != status.uid || (is_absent && !should_be_absent) {
+                    self.ctx.reporter.says_spec_again(id);
+                }
+            }
             Ok(_) => {}
             Err(error) => tracing::warn!(plugin_id = %id, error = telemetry::chain(&error), "is not known"),
         }

@@ -164,10 +164,10 @@ impl Authority {
         self.keys_changed.notified().await;
     }
 
-    /// Waits until the broker has everything that was published before, for `deadline` at most. Returns
-    /// whether it has.
+    /// Waits until the broker has the keys and the revocations that were published before, for `deadline` at most.
+    /// Returns whether it has.
     pub(crate) async fn is_published(&self, deadline: Duration) -> bool {
-        self.publisher.flushed(deadline).await
+        self.publisher.flushed(&[topic::coordinator::jwks(), topic::coordinator::revoked()], deadline).await
     }
 
     /// Moves the keys on: next becomes active, active becomes retiring, a new next is made. `by` is the

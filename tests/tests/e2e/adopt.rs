@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use envelope::topic::{coordinator, plugin};
-use envelope::{Coordinator, Operation, PluginId};
+use envelope::{Coordinator, ErrorCode, Operation, PluginId};
 use serde_json::{Value, json};
 use testkit::{Version, eventually};
 use tests::stack::VERSION;
@@ -28,18 +28,45 @@ pub fn cases() -> Vec<Case> {
         a_message_coordinator_without_its_data_keeps_the_logins_of_what_runs,
         a_security_coordinator_without_its_data_gives_new_tokens_to_what_runs,
         a_broker_without_its_data_is_provisioned_again,
+        a_registry_that_is_put_back_has_again_what_was_removed_since,
     ]
 }
+
+/// Takes everything in /volume away.
+const EMPTY: &str = "busybox rm -rf /volume/* /volume/.[!.]* && test -z \"$(busybox ls -A /volume)\"";
 
 /// Stops a service and takes everything away that it has written.
 async fn stop_and_empty(world: &World, service: &str, volume: &str) {
     stop(world, service).await;
-    let mount = format!("{}_{volume}:/emptied", world.stack.project);
+    with_volumes(world, volume, EMPTY).await;
+}
+
+/// Runs a script with a service's volume at /volume, and one for copies at /copy.
+async fn with_volumes(world: &World, volume: &str, script: &str) {
+    let project = &world.stack.project;
+    let (volume, copy) = (format!("{project}_{volume}:/volume"), format!("{}:/copy", copies(world)));
     let tools = format!("bigskies/tools:{VERSION}");
-    let script = "busybox rm -rf /emptied/* /emptied/.[!.]* && test -z \"$(busybox ls -A /emptied)\"";
-    let arguments =
-        ["run", "--rm", "--user", "0", "--network", "none", "--volume", &mount, &tools, "sh", "-c", script];
-    Run::docker(arguments).ok().await.expect("the volume is emptied");
+    let arguments = [
+        "run",
+        "--rm",
+        "--user",
+        "0",
+        "--network",
+        "none",
+        "--volume",
+        &volume,
+        "--volume",
+        &copy,
+        &tools,
+        "sh",
+        "-c",
+        script,
+    ];
+    Run::docker(arguments).ok().await.expect("the script is run");
+}
+
+fn copies(world: &World) -> String {
+    format!("{}_copies", world.stack.project)
 }
 
 async fn inspect(operator: &mut Operator, id: &PluginId) -> Value {
@@ -258,4 +285,51 @@ async fn a_broker_without_its_data_is_provisioned_again(world: Shared) {
     operator.ask_about(Operation::Start, &stopped).await.data();
     operator.ask(Operation::Remove, json!({"plugin_id": stopped, "remove_volumes": true})).await.data();
     world.remove(&mut operator, &hello, &source).await;
+}
+
+async fn a_registry_that_is_put_back_has_again_what_was_removed_since(world: Shared) {
+    let id = id("adopt-put-back");
+    let mut operator = world.operator().await;
+    let image = Script::healthy("adopt-put-back").push(&world.stack).await.expect("builds");
+    let request = json!({"plugin_id": id, "source": image, "manifest": minimal(&id)});
+    operator.ask(Operation::Install, request).await.data();
+    let uid = inspect(&mut operator, &id).await["uid"].clone();
+    stop(&world, "plugin-coordinator").await;
+    with_volumes(&world, "plugin-data", "busybox cp -a /volume/. /copy").await;
+    start(&world, "plugin-coordinator").await;
+    world.stack.healthy().await;
+    operator.ask(Operation::Remove, json!({"plugin_id": id, "remove_volumes": true})).await.data();
+
+    // The message coordinator is away, so it hears from the broker what is said meanwhile.
+    for service in ["plugin-coordinator", "message-coordinator"] {
+        stop(&world, service).await;
+    }
+    let put_back = format!("{EMPTY} && busybox cp -a /copy/. /volume");
+    with_volumes(&world, "plugin-data", &put_back).await;
+    start(&world, "plugin-coordinator").await;
+    eventually(PATIENCE, || async {
+        let told = spec(&world, &id).await;
+        if told["uid"] == uid { Ok(()) } else { Err(told) }
+    })
+    .await;
+    start(&world, "message-coordinator").await;
+    world.stack.healthy().await;
+    eventually(PATIENCE, || async {
+        let found = retained(&world.stack, &[coordinator::acl(&id)]).await;
+        let told = found.first().map(|message| payload(message)["payload"].clone()).unwrap_or_default();
+        let is_there = told["uid"] == uid && told["result"] == "applied";
+        if is_there { Ok(()) } else { Err(told) }
+    })
+    .await;
+    // Its image went with it, and an update has it again.
+    let mut operator = world.operator().await;
+    let refused = operator.ask_about(Operation::Start, &id).await;
+    let message = refused.error(ErrorCode::StartFailed)["message"].to_string();
+    assert!(message.contains("bigskies plugin update"), "{message}");
+    let request = json!({"plugin_id": id, "source": image, "manifest": minimal(&id)});
+    operator.ask(Operation::Update, request).await.data();
+    operator.ask_about(Operation::Start, &id).await.data();
+    world.running(&id).await;
+    operator.ask(Operation::Remove, json!({"plugin_id": id, "remove_volumes": true})).await.data();
+    Run::docker(["volume", "rm", &copies(&world)]).ok().await.expect("it is removed");
 }

@@ -72,7 +72,12 @@ impl Held {
     fn put(&mut self, letter: Letter) {
         let copy = self.letters.iter_mut().find(|held| letter.delivery.dup && held.repeats(&letter));
         match copy {
-            Some(copy) => *copy = letter,
+            // It is as old as it was.
+            Some(copy) => {
+                let (at, away) = (copy.at, copy.away);
+                *copy = letter;
+                (copy.at, copy.away) = (at, away.or(copy.away));
+            }
             None => self.letters.push_back(letter),
         }
     }
@@ -108,7 +113,9 @@ impl<S: Service> Router<S> {
                         }
                     }
                     Some(Errand::Tick { last_up }) => {
-                        self.tick(ticks, last_up, !resumed || held.waits()).await;
+                        let waits = !resumed || held.waits();
+                        // What waits here came before that.
+                        self.tick(ticks, last_up.filter(|_| !waits), waits).await;
                         ticks = ticks.wrapping_add(1);
                     }
                 },

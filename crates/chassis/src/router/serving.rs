@@ -204,8 +204,9 @@ impl<S: Service> Router<S> {
     }
 }
 
-/// Whose turn it is: requests about one plugin or account come one after another, whoever asks. What is about none, and
-/// what only reads, waits only for what the same caller asked before: nobody's questions delay another's order.
+/// Whose turn it is: orders about one plugin or account come one after another, whoever gives them. Questions about it
+/// wait only for those that the same caller asked before, so that nobody's questions delay an order; so does what is
+/// about neither.
 fn turn(topic: &RequestTopic, payload: &Value) -> String {
     let named = |field: &str| payload[field].as_str().filter(|name| name.len() <= 64);
     let caller = &topic.caller;
@@ -237,7 +238,7 @@ mod tests {
     #[test]
     fn what_only_reads_waits_for_no_order_and_holds_none_up() {
         let key = |topic: &str, payload: Value| {
-            turn(&RequestTopic::parse(topic).unwrap_or_else(|| panic!("{topic}")), &payload)
+            turn(&RequestTopic::parse(topic).expect("a request's topic"), &payload)
         };
         let about = || json!({"plugin_id": "cam"});
         let stop = key("bigskies/operator/ann/request/plugin/stop", about());

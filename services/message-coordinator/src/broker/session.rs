@@ -7,13 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use acl::dynsec::{self, Answer, AnswerError, Command};
-use bus::{Bus, Inbox, Incoming, Link, Outgoing};
+use bus::{Bus, Inbox, Incoming, Link, Outgoing, SubscribeError};
 use chassis::config::BrokerLogin;
 use envelope::topic::broker;
 use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 
-use super::Version;
+use super::{Subscribing, Version};
 
 /// How long a batch waits for a connection.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -187,7 +187,7 @@ impl Reader {
     async fn work(self, mut inbox: Inbox) {
         let topics = [broker::control_answers().to_owned(), broker::version().to_owned()];
         let mut connections = 0;
-        let mut subscribing = None;
+        let mut subscribing: Option<Subscribing> = None;
         loop {
             let subscribed = async {
                 match &mut subscribing {
@@ -202,10 +202,12 @@ impl Reader {
                 }
                 incoming = inbox.recv() => match incoming {
                     None => return,
-                    Some(Incoming::Connected { .. } | Incoming::Granted { .. }) => {
-                        let (bus, topics) = (self.bus.clone(), topics.clone());
-                        subscribing = Some(tokio::spawn(async move { bus.subscribe(&topics).await }));
+                    Some(Incoming::Connected { .. }) => {
+                        let (bus, topics) = (self.bus.clone(), topics.to_vec());
+                        subscribing = Some(Box::pin(super::subscribe(bus, topics)));
                     }
+                    // Each connection asks by itself, and again where it is refused.
+                    Some(Incoming::Granted { .. }) => {}
                     Some(Incoming::Disconnected { reason }) => {
                         tracing::warn!(reason, "the administration session is down");
                         self.ready.send_replace(None);
@@ -222,19 +224,14 @@ impl Reader {
         }
     }
 
-    fn subscribed(
-        &self,
-        result: Result<Result<(), bus::SubscribeError>, tokio::task::JoinError>,
-        connections: &mut u64,
-    ) {
+    fn subscribed(&self, result: Result<(), SubscribeError>, connections: &mut u64) {
         match result {
-            Ok(Ok(())) if self.bus.link().borrow().is_up() => {
+            Ok(()) if self.bus.link().borrow().is_up() => {
                 *connections += 1;
                 self.ready.send_replace(Some(*connections));
             }
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(error = telemetry::chain(&error), "cannot hear answers"),
-            Err(error) => tracing::error!(%error, "cannot subscribe to answers"),
+            Ok(()) => {}
+            Err(error) => tracing::error!(error = telemetry::chain(&error), "cannot hear answers"),
         }
     }
 

@@ -16,8 +16,9 @@ impl Keeper {
         cause: &Cause,
     ) -> Result<(), PassError> {
         let mut admin = self.admin.lock().await;
-        self.adopt(&mut admin).await?;
         let id = &request.plugin_id;
+        // A login that is not known yet may be adopted; when that fails the pass below says so.
+        let _ = self.adopt(&mut admin).await;
         let login = self.state().logins.get(id).filter(|l| l.start_id == request.start_id).cloned();
         if let Some(mut login) = login.filter(|login| !login.ending) {
             // From here on it is owed: if the broker is away now, the next pass does it.

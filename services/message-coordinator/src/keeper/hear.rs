@@ -20,8 +20,10 @@ impl Keeper {
         let mut causes = BTreeMap::new();
         while let Some(heard) = all.last() {
             match heard {
-                Heard::Spec(spec, cause) => {
-                    if self.hear_spec(spec, cause).await? {
+                Heard::Spec { spec, cause, kept } => {
+                    if *kept && self.is_ghost(spec).await? {
+                        self.hear_ghost(spec, cause);
+                    } else if self.hear_spec(spec, cause).await? {
                         causes.insert(spec.plugin_id.clone(), cause.clone());
                     }
                 }
@@ -47,12 +49,6 @@ impl Keeper {
     async fn hear_spec(&self, spec: &Spec, cause: &Cause) -> Result<bool, PassError> {
         let id = spec.plugin_id.clone();
         let known = self.state().specs.get(&id).cloned();
-        if known.as_ref().is_none_or(|known| known.spec.uid != spec.uid)
-            && self.specs.is_gone(spec.uid).await?
-        {
-            self.hear_ghost(spec, known.is_some(), cause);
-            return Ok(false);
-        }
         if let Some(known) = known {
             if known.spec.uid == spec.uid && known.spec.generation > spec.generation {
                 let (heard, newest) = (spec.generation, known.spec.generation);
@@ -75,10 +71,19 @@ impl Keeper {
         Ok(true)
     }
 
-    /// A spec of an installation that is gone, which a broker that went back in time still had: not taken. Unless the
-    /// plugin is installed anew it is told once more that it is absent, upon which the plugin coordinator clears the
-    /// topic.
-    fn hear_ghost(&self, spec: &Spec, is_installed_anew: bool, cause: &Cause) {
+    /// Whether a spec that the broker had kept is of an installation that is gone: the broker went back in time. When
+    /// the plugin coordinator says it now, it means it: its registry was put back.
+    async fn is_ghost(&self, spec: &Spec) -> Result<bool, PassError> {
+        let is_right = self.state().specs.get(&spec.plugin_id).is_some_and(|known| {
+            known.spec.uid == spec.uid
+                && (known.spec.presence, spec.presence) != (Presence::Absent, Presence::Present)
+        });
+        Ok(!is_right && self.specs.is_gone(spec.uid).await?)
+    }
+
+    /// It is not taken. Unless the plugin is installed anew it is told once more that it is absent, upon which the
+    /// plugin coordinator clears the topic, or says again what should be.
+    fn hear_ghost(&self, spec: &Spec, cause: &Cause) {
         let Spec { plugin_id: id, uid, generation, presence, .. } = spec;
         if *presence == Presence::Present {
             let message = format!(
@@ -87,7 +92,7 @@ impl Keeper {
             );
             self.report.refused(id, message, cause);
         }
-        if !is_installed_anew {
+        if self.state().specs.get(id).is_none_or(|known| known.spec.uid == *uid) {
             self.report.acknowledge(&AclStatus {
                 plugin_id: id.clone(),
                 uid: *uid,

@@ -53,6 +53,7 @@ impl Keeper {
                 // that stands here.
                 let gone = [Command::DeleteClient(login.username())];
                 admin.give(&gone).await.map_err(PassError::from)?;
+                self.begins(login.start_id).await?;
                 let password = Password::random()?;
                 login.set_password(&password, &self.seal)?;
                 self.keep_login(login.clone()).await.map_err(PassError::from)?;

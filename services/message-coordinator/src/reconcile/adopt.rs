@@ -1,27 +1,28 @@
-//! Logins of plugins that a new database takes over: those that an earlier one made, by their roles.
+//! Logins of plugins that a database takes over which does not know them: they were made by one that was lost.
 
 use acl::compile::PluginRoles;
 use acl::dynsec::{Client, Role};
 use acl::role::{is_genuine, is_guard, plugin_of, priority};
-use envelope::PluginId;
+use envelope::{PluginId, StartId};
 
 use crate::broker::Observed;
 use crate::logins::{Login, Logins, start_in};
+use crate::proof::is_canary;
 
-/// The logins of plugins that were made as this coordinator makes them and are not in `known`.
-pub fn adoptable(observed: &Observed, known: &Logins) -> Vec<Login> {
+/// The logins of plugins that are made as this coordinator makes them, for a later start than `latest`, and are not in
+/// `known`.
+pub fn adoptable(observed: &Observed, known: &Logins, latest: Option<StartId>) -> Vec<Login> {
     let login = |found: &Client| {
         let plugin_id = found.username.strip_prefix("plugin.").and_then(|id| PluginId::parse(id).ok())?;
         let start_id = found.textname.as_deref().and_then(start_in)?;
         let roles = genuine_roles(&plugin_id, found, observed)?;
         Some(Login { plugin_id, installation: None, start_id, roles, password: None, ending: false })
     };
-    observed
-        .clients
-        .values()
-        .filter_map(login)
-        .filter(|login| !known.contains_key(&login.plugin_id))
-        .collect()
+    let is_lost = |login: &Login| {
+        let is_known = known.get(&login.plugin_id).is_some_and(|known| known.start_id == login.start_id);
+        !is_known && !is_canary(&login.plugin_id) && latest.is_none_or(|latest| login.start_id > latest)
+    };
+    observed.clients.values().filter_map(login).filter(is_lost).collect()
 }
 
 /// The three roles of a login, when each is as this coordinator makes them.

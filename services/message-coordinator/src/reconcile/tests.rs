@@ -330,9 +330,9 @@ fn a_login_that_is_to_go_goes_and_its_plugins_roles_stay() {
 #[test]
 fn a_new_database_adopts_the_logins_that_an_earlier_one_made() {
     let mut world = World::settled();
-    assert_eq!(adoptable(&world.observed, &world.logins), [], "it is known");
+    assert_eq!(adoptable(&world.observed, &world.logins, None), [], "it is known");
     let kept = world.logins.remove(&id("one")).expect("known");
-    let adopted = adoptable(&world.observed, &world.logins);
+    let adopted = adoptable(&world.observed, &world.logins, None);
     assert_eq!(adopted, [Login { installation: None, password: None, ..kept }]);
     world.logins.extend(adopted.into_iter().map(|login| (login.plugin_id.clone(), login)));
     assert_eq!(world.plan(false), Plan::default());
@@ -365,8 +365,22 @@ fn a_login_is_adopted_only_as_it_is_made_here() {
     for (at, harm) in harm.iter().enumerate() {
         let mut world = World { observed: world.observed.clone(), ..World::settled() };
         harm(&mut world);
-        assert_eq!(adoptable(&world.observed, &Logins::new()), [], "{at}");
+        assert_eq!(adoptable(&world.observed, &Logins::new(), None), [], "{at}");
     }
+}
+
+#[test]
+fn a_database_that_was_put_back_adopts_what_is_later_than_all_that_it_knows() {
+    let mut world = World::settled();
+    let kept = world.logins[&id("one")].clone();
+    let earlier = StartId::new();
+    let later = Login { start_id: StartId::new(), ..kept.clone() };
+    world.client("plugin.one").textname = Some(later.note());
+    let adopted = [Login { installation: None, password: None, ..later.clone() }];
+    assert_eq!(adoptable(&world.observed, &world.logins, Some(kept.start_id)), adopted);
+    assert_eq!(adoptable(&world.observed, &Logins::new(), Some(earlier)), adopted);
+    assert_eq!(adoptable(&world.observed, &Logins::new(), Some(later.start_id)), [], "it has ended");
+    assert_eq!(adoptable(&world.observed, &Logins::new(), Some(StartId::new())), [], "it has ended");
 }
 
 #[test]

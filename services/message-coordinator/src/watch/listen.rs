@@ -8,7 +8,7 @@ use envelope::topic::broker;
 
 use super::Watch;
 use super::line::{Level, parse};
-use crate::broker::Version;
+use crate::broker::{Subscribing, Version, subscribe};
 use crate::keeper::Keeper;
 
 /// How often what waits is looked at.
@@ -34,7 +34,7 @@ pub(super) async fn listen(watch: &Watch, keeper: &Keeper) {
     let (bus, mut inbox) = Bus::connect(config);
     let (error, notice) = (topic_of(Level::Error), topic_of(Level::Notice));
     let filters = [error.clone(), notice.clone(), broker::version().to_owned()];
-    let mut subscribing = None;
+    let mut subscribing: Option<Subscribing> = None;
     let (mut version, mut dropped) = (None, 0);
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -51,8 +51,8 @@ pub(super) async fn listen(watch: &Watch, keeper: &Keeper) {
                     // Another broker may be there now, and whoever came before this moment was not seen.
                     version = None;
                     watch.table().reset(None);
-                    let (bus, filters) = (bus.clone(), filters.clone());
-                    subscribing = Some(tokio::spawn(async move { bus.subscribe(&filters).await }));
+                    let (bus, filters) = (bus.clone(), filters.to_vec());
+                    subscribing = Some(Box::pin(subscribe(bus, filters)));
                 }
                 Some(Incoming::Disconnected { reason }) => {
                     tracing::warn!(reason, "the broker's log is not heard");
@@ -62,8 +62,8 @@ pub(super) async fn listen(watch: &Watch, keeper: &Keeper) {
                     tracing::error!(filter, reason, "the broker does not let its log be heard");
                     watch.table().reset(None);
                 }
-                // What was missed meanwhile was not seen, as after a connection.
-                Some(Incoming::Granted { .. }) => watch.table().reset(None),
+                // Each connection asks by itself, and again where it is refused.
+                Some(Incoming::Granted { .. }) => {}
                 Some(Incoming::Message(delivery)) => {
                     if bus.dropped() != dropped {
                         dropped = bus.dropped();
@@ -94,15 +94,12 @@ fn missed(watch: &Watch) {
     watch.table().reset(Some(Timestamp::now()));
 }
 
-/// Waits until the subscription is answered, and it was granted; for ever when there is none.
-async fn subscribed(subscribing: &mut Option<tokio::task::JoinHandle<Result<(), bus::SubscribeError>>>) {
-    if let Some(task) = subscribing {
-        match task.await {
-            Ok(Ok(())) => return,
-            Ok(Err(error)) => {
-                tracing::error!(error = telemetry::chain(&error), "cannot hear the broker's log")
-            }
-            Err(error) => tracing::error!(%error, "cannot hear the broker's log"),
+/// Waits until the subscription is granted; for ever when there is none.
+async fn subscribed(subscribing: &mut Option<Subscribing>) {
+    if let Some(answer) = subscribing {
+        match answer.await {
+            Ok(()) => return,
+            Err(error) => tracing::error!(error = telemetry::chain(&error), "cannot hear the broker's log"),
         }
         *subscribing = None;
     }

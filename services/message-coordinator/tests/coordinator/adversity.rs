@@ -153,6 +153,36 @@ async fn a_login_that_was_taken_away_is_not_adopted_at_a_broker_that_has_it_once
 }
 
 #[tokio::test]
+async fn a_database_that_was_put_back_keeps_what_was_started_since() {
+    let mut site = Site::start().await;
+    let mut plugins = site.plugins().await;
+    let [old, restarted, fresh] = ["old", "restarted", "fresh"].map(spec);
+    for plugin in [&old, &restarted] {
+        plugins.install(plugin).await;
+        plugins.provision(plugin, StartId::new()).await.expect("a login");
+    }
+    site.stop_coordinator().await;
+    site.copy_database();
+    site.start_coordinator();
+    plugins.install(&fresh).await;
+    let starts = [&restarted, &fresh].map(|plugin| (plugin, StartId::new()));
+    let mut clients = Vec::new();
+    for (plugin, start) in starts {
+        let login = plugins.provision(plugin, start).await.expect("a login");
+        clients.push(site.plugin(&login, Version::V3).await);
+    }
+    site.stop_coordinator().await;
+    site.put_database_back();
+    site.start_coordinator();
+    plugins.install(&spec("another")).await;
+    for (client, (plugin, start)) in clients.iter_mut().zip(starts) {
+        assert!(client.is_connected(), "{} is running, and stays", plugin.plugin_id);
+        plugins.deprovision(plugin, start).await.expect("it ends");
+        client.ended().await.expect("its login is gone");
+    }
+}
+
+#[tokio::test]
 async fn what_was_found_is_taken_back_when_a_later_spec_settles_it() {
     let mut site = Site::comparing_once().await;
     site.start_coordinator();

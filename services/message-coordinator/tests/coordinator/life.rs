@@ -2,7 +2,7 @@
 
 use envelope::payload::event::EventKind;
 use envelope::payload::login::{Access, ExplainRequest, Explanation};
-use envelope::payload::spec::{AclOutcome, Presence};
+use envelope::payload::spec::{AclOutcome, Presence, Spec};
 use envelope::topic::{self, RequestTopic, coordinator, plugin};
 use envelope::{
     Answer, Coordinator, Envelope, ErrorCode, MessageType, Operation, OperatorName, Principal, StartId,
@@ -165,8 +165,11 @@ async fn what_a_broker_still_says_of_a_removed_installation_is_not_believed() {
     plugins.clear(&id("focuser")).await;
     plugins.cleared(&id("focuser")).await;
 
+    // What the broker kept comes with the subscription.
     let mut operator = site.operator().await;
+    site.stop_coordinator().await;
     plugins.publish(&old).await;
+    site.start_coordinator();
     assert_eq!(plugins.outcome(&old).await, AclOutcome::Absent, "so that its topic is cleared again");
     let refused = event(&mut operator, EventKind::Refused).await;
     assert!(refused.message.contains("was removed"), "{}", refused.message);
@@ -178,17 +181,55 @@ async fn what_a_broker_still_says_of_a_removed_installation_is_not_believed() {
     plugins.install(&anew).await;
     let login = plugins.provision(&anew, StartId::new()).await.expect("a login");
     let client = site.plugin(&login, Version::V5).await;
-    for ghost in [&absent, &old] {
+    for (ghost, next) in [(&absent, "other"), (&old, "third")] {
+        site.stop_coordinator().await;
         plugins.publish(ghost).await;
+        site.start_coordinator();
+        // What comes after it is seen to after it.
+        plugins.install(&spec(next)).await;
+        assert!(client.is_connected(), "it is another installation");
+        assert_eq!(root.left_of("focuser").await.len(), 3);
     }
-    // What comes after them is seen to after them; so is what a coordinator hears that starts anew.
-    plugins.install(&spec("other")).await;
-    site.stop_coordinator().await;
-    site.start_coordinator();
-    plugins.install(&spec("third")).await;
-    assert!(client.is_connected(), "it is another installation");
-    assert_eq!(root.left_of("focuser").await.len(), 3);
     plugins.install(&next(&anew, "observatory/x")).await;
+}
+
+#[tokio::test]
+async fn what_a_broker_still_says_is_not_believed_before_the_end_of_a_removal_either() {
+    let mut site = Site::start().await;
+    let mut plugins = site.plugins().await;
+    let mut root = site.root().await;
+    let old = spec("focuser");
+    plugins.install(&old).await;
+    // A removal makes no new generation.
+    let absent = Spec { presence: Presence::Absent, ..old.clone() };
+    plugins.publish(&absent).await;
+    assert_eq!(plugins.outcome(&absent).await, AclOutcome::Absent);
+    site.stop_coordinator().await;
+    plugins.publish(&old).await;
+    site.start_coordinator();
+    assert_eq!(plugins.outcome(&old).await, AclOutcome::Absent);
+    assert_eq!(root.left_of("focuser").await, Vec::<String>::new());
+    plugins.clear(&id("focuser")).await;
+    plugins.cleared(&id("focuser")).await;
+    plugins.install(&spec("focuser")).await;
+}
+
+#[tokio::test]
+async fn what_is_said_now_of_a_removed_installation_is_meant() {
+    let site = Site::start().await;
+    let mut plugins = site.plugins().await;
+    let old = spec("focuser");
+    plugins.install(&old).await;
+    let mut absent = old.clone();
+    absent.presence = Presence::Absent;
+    absent.generation = absent.generation.next();
+    plugins.publish(&absent).await;
+    assert_eq!(plugins.outcome(&absent).await, AclOutcome::Absent);
+    plugins.clear(&id("focuser")).await;
+    plugins.cleared(&id("focuser")).await;
+    // As a registry says that was put back.
+    plugins.install(&old).await;
+    plugins.provision(&old, StartId::new()).await.expect("a login");
 }
 
 #[tokio::test]

@@ -25,6 +25,7 @@ use tokio::task::JoinHandle;
 pub const SOON: Duration = Duration::from_secs(20);
 /// The broker's reason code for a message that nobody is subscribed to (MQTT 5.0 section 3.4.2.1).
 const NOBODY: u8 = 0x10;
+const DATABASE: [&str; 3] = ["message.db", "message.db-wal", "message.db-shm"];
 
 pub fn id(text: &str) -> PluginId {
     PluginId::parse(text).expect("an id")
@@ -127,8 +128,26 @@ impl Site {
 
     /// Deletes what a coordinator that does not run has recorded.
     pub fn lose_database(&self) {
-        for file in ["message.db", "message.db-wal", "message.db-shm"] {
+        for file in DATABASE {
             let _ = std::fs::remove_file(self.folder().join(file));
+        }
+    }
+
+    /// Copies what a coordinator that does not run has recorded.
+    pub fn copy_database(&self) {
+        let copy = self.folder().join("copy");
+        std::fs::create_dir(&copy).expect("it is made");
+        for file in DATABASE.iter().filter(|file| self.folder().join(file).exists()) {
+            std::fs::copy(self.folder().join(file), copy.join(file)).expect("it copies");
+        }
+    }
+
+    /// Has the copy again, in the place of what was recorded since.
+    pub fn put_database_back(&self) {
+        self.lose_database();
+        for file in DATABASE.iter().filter(|file| self.folder().join("copy").join(file).exists()) {
+            std::fs::copy(self.folder().join("copy").join(file), self.folder().join(file))
+                .expect("it copies");
         }
     }
 

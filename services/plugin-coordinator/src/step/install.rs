@@ -47,11 +47,8 @@ pub(super) async fn resolve(ctx: &Context, subject: Subject) -> Result<(), StepE
         Some(record) if operation.work.swap().is_none() => {
             return unchanged_or_other(ctx, &operation, record, &found.digest).await;
         }
-        Some(record)
-            if super::update::is_unchanged(record, &request, &found.digest)
-                // One that somebody removed is to be had again.
-                && ctx.engine.image(&record.release.reference).await?.is_some() =>
-        {
+        Some(record) if super::update::is_unchanged(record, &request, &found.digest) => {
+            restore_image(ctx, &record.release.reference, found.total_bytes).await?;
             return super::update::unchanged(ctx, &operation, record).await;
         }
         Some(record) => record.release.grants.clone(),
@@ -162,6 +159,18 @@ pub(super) async fn pull(ctx: &Context, subject: Subject) -> Result<(), StepErro
     staging(&mut operation)?.pulled = true;
     ctx.registrations.advance(None, Some(&operation)).await?;
     Ok(())
+}
+
+/// Has an image again that belongs to what is installed, where somebody removed it.
+async fn restore_image(ctx: &Context, image: &str, bytes: u64) -> Result<(), StepError> {
+    if ctx.engine.image(image).await?.is_some() {
+        return Ok(());
+    }
+    let reference: ImageRef = image
+        .parse()
+        .map_err(|e| StepError::fatal(ErrorBody::new(ErrorCode::ImageRefused, format!("{image}: {e}."))))?;
+    let login = ctx.registry.login_for(reference.host()).await?;
+    super::pull::within_bounds(ctx, &reference, login.as_ref(), Some(bytes), &mut |_| {}).await
 }
 
 /// An image is gone again: somebody removed it, or a kill came between the undoing of a failure and its answer. It is

@@ -296,15 +296,18 @@ async fn an_image_that_somebody_removed_is_told_at_the_start_and_had_again_by_an
     stage.install().await;
     stage.update("first", None).await;
     stage.succeeds("first").await;
-    let image = stage.record().await.expect("installed").release.reference;
-    assert_eq!(stage.engine.remove_image(&image).await.expect("answers"), crate::engine::Removal::Removed);
+    let before = stage.record().await.expect("installed");
+    let image = &before.release.reference;
+    assert_eq!(stage.engine.remove_image(image).await.expect("answers"), crate::engine::Removal::Removed);
     stage.start().await;
     let error = stage.fails("start", ErrorCode::StartFailed).await;
     assert!(error.message.contains(&format!("plugin update focuser {image}")), "{}", error.message);
     assert_eq!(stage.containers().await, 0);
 
     stage.update("again", None).await;
-    stage.succeeds("again").await;
+    assert_eq!(stage.succeeds("again").await["changed"], false);
+    let after = stage.record().await.expect("installed");
+    assert_eq!((&after.release, &after.previous), (&before.release, &before.previous));
     stage.ask("now", Work::Start, Some(Desired::Running), LONG).await;
     stage.settle().await;
     stage.succeeds("now").await;
