@@ -317,7 +317,7 @@ async fn a_registry_that_is_put_back_has_again_what_was_removed_since(world: Sha
     eventually(PATIENCE, || async {
         let found = retained(&world.stack, &[coordinator::acl(&id)]).await;
         let told = found.first().map(|message| payload(message)["payload"].clone()).unwrap_or_default();
-        let is_there = told["uid"] == uid && told["result"] == "applied";
+        let is_there = told["uid"] == uid && told["outcome"]["result"] == "applied";
         if is_there { Ok(()) } else { Err(told) }
     })
     .await;
