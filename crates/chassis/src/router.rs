@@ -75,6 +75,7 @@ impl<S: Service> Router<S> {
         let floods = Floods::new(router.requests.clone());
         let mut hall = Hall { floods, is_up: false, marker: None, last_up, desk };
         let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut sweep = tokio::time::interval(flood::SWEEP);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {

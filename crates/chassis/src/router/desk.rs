@@ -72,11 +72,13 @@ impl Held {
     fn put(&mut self, letter: Letter) {
         let copy = self.letters.iter_mut().find(|held| letter.delivery.dup && held.repeats(&letter));
         match copy {
-            // It is as old as it was.
+            // It is as old as it was. What is left of an expiry the broker tells anew.
             Some(copy) => {
                 let (at, away) = (copy.at, copy.away);
                 *copy = letter;
-                (copy.at, copy.away) = (at, away.or(copy.away));
+                if copy.delivery.expiry.is_none() {
+                    (copy.at, copy.away) = (at, away.or(copy.away));
+                }
             }
             None => self.letters.push_back(letter),
         }

@@ -45,6 +45,8 @@ impl Keeper {
         cause: &Cause,
     ) -> Result<ProvisionResponse, ProvisionError> {
         let mut admin = self.admin.lock().await;
+        // Before this start is noted: what is later than all that is known is judged by that.
+        self.adopt(&mut admin).await?;
         let mut login = self.login_of(request)?;
         let password = match login.password(&self.seal) {
             Ok(Some(password)) => password,

@@ -10,7 +10,7 @@ use crate::logins::{Login, Logins, start_in};
 use crate::proof::is_canary;
 
 /// The logins of plugins that are made as this coordinator makes them, for a later start than `latest`, and are not in
-/// `known`.
+/// `known`; the earliest first, so that whoever is interrupted in keeping them goes on where it was.
 pub fn adoptable(observed: &Observed, known: &Logins, latest: Option<StartId>) -> Vec<Login> {
     let login = |found: &Client| {
         let plugin_id = found.username.strip_prefix("plugin.").and_then(|id| PluginId::parse(id).ok())?;
@@ -22,7 +22,9 @@ pub fn adoptable(observed: &Observed, known: &Logins, latest: Option<StartId>) -
         let is_known = known.get(&login.plugin_id).is_some_and(|known| known.start_id == login.start_id);
         !is_known && !is_canary(&login.plugin_id) && latest.is_none_or(|latest| login.start_id > latest)
     };
-    observed.clients.values().filter_map(login).filter(is_lost).collect()
+    let mut lost: Vec<Login> = observed.clients.values().filter_map(login).filter(is_lost).collect();
+    lost.sort_by_key(|login| login.start_id);
+    lost
 }
 
 /// The three roles of a login, when each is as this coordinator makes them.

@@ -18,6 +18,7 @@ use crate::operation::{Install, ResolvedImage, Running};
 use crate::policy::config;
 use crate::record::{Desired, Granted, Record, Release, Standing};
 use crate::registry::RegistryError;
+use crate::registry::Resolved;
 
 const MAX_ACCOUNT_FILE: u64 = 256 * 1024;
 
@@ -47,8 +48,10 @@ pub(super) async fn resolve(ctx: &Context, subject: Subject) -> Result<(), StepE
         Some(record) if operation.work.swap().is_none() => {
             return unchanged_or_other(ctx, &operation, record, &found.digest).await;
         }
-        Some(record) if super::update::is_unchanged(record, &request, &found.digest) => {
-            restore_image(ctx, &record.release.reference, found.total_bytes).await?;
+        Some(record)
+            if super::update::is_unchanged(record, &request, &found.digest)
+                && has_image(ctx, &record.release.reference, &found).await? =>
+        {
             return super::update::unchanged(ctx, &operation, record).await;
         }
         Some(record) => record.release.grants.clone(),
@@ -161,16 +164,19 @@ pub(super) async fn pull(ctx: &Context, subject: Subject) -> Result<(), StepErro
     Ok(())
 }
 
-/// Has an image again that belongs to what is installed, where somebody removed it.
-async fn restore_image(ctx: &Context, image: &str, bytes: u64) -> Result<(), StepError> {
+/// Whether the image of what is installed is there. One that somebody removed is pulled again, if it is to come from
+/// where it came from.
+async fn has_image(ctx: &Context, image: &str, found: &Resolved) -> Result<bool, StepError> {
     if ctx.engine.image(image).await?.is_some() {
-        return Ok(());
+        return Ok(true);
     }
-    let reference: ImageRef = image
-        .parse()
-        .map_err(|e| StepError::fatal(ErrorBody::new(ErrorCode::ImageRefused, format!("{image}: {e}."))))?;
-    let login = ctx.registry.login_for(reference.host()).await?;
-    super::pull::within_bounds(ctx, &reference, login.as_ref(), Some(bytes), &mut |_| {}).await
+    if found.reference.to_string() != image {
+        return Ok(false);
+    }
+    let login = ctx.registry.login_for(found.reference.host()).await?;
+    super::pull::within_bounds(ctx, &found.reference, login.as_ref(), Some(found.total_bytes), &mut |_| {})
+        .await?;
+    Ok(true)
 }
 
 /// An image is gone again: somebody removed it, or a kill came between the undoing of a failure and its answer. It is
