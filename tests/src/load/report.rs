@@ -66,7 +66,8 @@ impl Report {
     pub fn faults(&self) -> Vec<String> {
         let (totals, mut faults) = (&self.totals, Vec::new());
         let untaken: u64 = totals.untaken.values().sum();
-        let unanswered = totals.sent - totals.taken - untaken;
+        // What was on its way when counting began is answered, and was not counted as sent.
+        let unanswered = totals.sent.saturating_sub(totals.taken + untaken);
         if untaken > 0 || unanswered > self.crowd.0 as u64 {
             faults.push(format!("health was lost: {:?}, {unanswered} without an answer", totals.untaken));
         }
