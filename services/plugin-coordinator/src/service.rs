@@ -120,7 +120,8 @@ impl Service for PluginCoordinator {
                     }
                 }
             };
-            if let Some(status) = &status {
+            // A thousand come at once after a start: the registry is asked for the few that say absent.
+            if let Some(status) = status.as_ref().filter(|status| status.outcome == AclOutcome::Absent) {
                 self.hear_status(&id, status).await;
             }
             self.ctx.acls.set(id.clone(), status);
