@@ -9,7 +9,7 @@ use chassis::health::Condition;
 use chassis::{Delivery, HealthBoard, Parts, Permit, Reply, Request, Service, Shutdown};
 use envelope::payload::event::EventKind;
 use envelope::payload::spec::{AclOutcome, AclStatus};
-use envelope::{Coordinator, Envelope, ErrorBody, ErrorCode, PluginId, Principal, topic};
+use envelope::{Coordinator, Envelope, ErrorBody, ErrorCode, InstallUid, PluginId, Principal, topic};
 use store::Migrator;
 
 use crate::adoption::{Adoption, Retained};
@@ -122,7 +122,7 @@ impl Service for PluginCoordinator {
             };
             // A thousand come at once after a start: the registry is asked for the few that say absent.
             if let Some(status) = status.as_ref().filter(|status| status.outcome == AclOutcome::Absent) {
-                self.hear_status(&id, status).await;
+                self.hear_absent(&id, status.uid).await;
             }
             self.ctx.acls.set(id.clone(), status);
             self.supervisor.wake_known(&id);
@@ -193,17 +193,16 @@ impl Service for PluginCoordinator {
 }
 
 impl PluginCoordinator {
-    /// Of a plugin that is gone, and that the message coordinator tells to be absent, what is retained is cleared once
-    /// more: it did not hear that, being away just then, or we did not say it, being killed just then. Of one that is
-    /// there, and that it knows otherwise, what should be is said once more: it took that for old, because the registry
-    /// was put back to a time before a removal.
-    async fn hear_status(&self, id: &PluginId, status: &AclStatus) {
-        let is_absent = status.outcome == AclOutcome::Absent;
+    /// The message coordinator tells that an installation is absent. Of a plugin that is gone what is retained is
+    /// cleared once more: it did not hear that, being away just then, or we did not say it, being killed just then. Of
+    /// one that is there what should be is said once more: it took that for old, because the registry was put back to a
+    /// time before a removal.
+    async fn hear_absent(&self, id: &PluginId, uid: InstallUid) {
         match self.ctx.registrations.both(id).await {
-            Ok((None, None)) if is_absent => self.ctx.reporter.forget(id),
+            Ok((None, None)) => self.ctx.reporter.forget(id),
             Ok((Some(record), _)) => {
                 let should_be_absent = matches!(record.desired, Desired::Absent { .. });
-                if record.uid != status.uid || (is_absent && !should_be_absent) {
+                if record.uid != uid || !should_be_absent {
                     self.ctx.reporter.says_spec_again(id);
                 }
             }

@@ -157,13 +157,7 @@ async fn what_a_broker_still_says_of_a_removed_installation_is_not_believed() {
     let mut root = site.root().await;
     let old = spec("focuser");
     plugins.install(&old).await;
-    let mut absent = old.clone();
-    absent.presence = Presence::Absent;
-    absent.generation = absent.generation.next();
-    plugins.publish(&absent).await;
-    assert_eq!(plugins.outcome(&absent).await, AclOutcome::Absent);
-    plugins.clear(&id("focuser")).await;
-    plugins.cleared(&id("focuser")).await;
+    let absent = plugins.remove(&old).await;
 
     // What the broker kept comes with the subscription.
     let mut operator = site.operator().await;
@@ -220,13 +214,7 @@ async fn what_is_said_now_of_a_removed_installation_is_meant() {
     let mut plugins = site.plugins().await;
     let old = spec("focuser");
     plugins.install(&old).await;
-    let mut absent = old.clone();
-    absent.presence = Presence::Absent;
-    absent.generation = absent.generation.next();
-    plugins.publish(&absent).await;
-    assert_eq!(plugins.outcome(&absent).await, AclOutcome::Absent);
-    plugins.clear(&id("focuser")).await;
-    plugins.cleared(&id("focuser")).await;
+    plugins.remove(&old).await;
     // As a registry says that was put back.
     plugins.install(&old).await;
     plugins.provision(&old, StartId::new()).await.expect("a login");

@@ -313,6 +313,18 @@ impl Plugins {
         }
     }
 
+    /// Removes what this spec installed, to its end. Returns the spec that said so.
+    pub async fn remove(&mut self, spec: &Spec) -> Spec {
+        let mut absent = spec.clone();
+        absent.presence = Presence::Absent;
+        absent.generation = absent.generation.next();
+        self.publish(&absent).await;
+        assert_eq!(self.outcome(&absent).await, AclOutcome::Absent);
+        self.clear(&absent.plugin_id).await;
+        self.cleared(&absent.plugin_id).await;
+        absent
+    }
+
     pub async fn call<T: DeserializeOwned>(
         &mut self,
         operation: Operation,

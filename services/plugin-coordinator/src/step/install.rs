@@ -17,8 +17,7 @@ use crate::housekeeping::{self, Needs};
 use crate::operation::{Install, ResolvedImage, Running};
 use crate::policy::config;
 use crate::record::{Desired, Granted, Record, Release, Standing};
-use crate::registry::RegistryError;
-use crate::registry::Resolved;
+use crate::registry::{RegistryError, Resolved};
 
 const MAX_ACCOUNT_FILE: u64 = 256 * 1024;
 
