@@ -16,7 +16,7 @@ use crate::link::Link;
 use crate::message::{Delivered, Outgoing};
 use crate::reason;
 use crate::shared::{Limits, Shared};
-use crate::subscriptions::{Command, Subscriptions};
+use crate::subscriptions::{Command, Subscriptions, Wish};
 use crate::text;
 
 /// How long a shutdown waits for what is in flight to be acknowledged.
@@ -178,7 +178,19 @@ impl Bus {
     /// When a filter is not valid (then nothing is sent), or refused (then the others are in
     /// place), or the bus is shut down.
     pub async fn subscribe(&self, filters: &[String]) -> Result<(), SubscribeError> {
-        self.command(filters, Command::Subscribe).await
+        self.command(filters, Wish::Subscribe).await
+    }
+
+    /// Subscribes (QoS 1) and waits until the broker has granted every filter, for as long as that takes.
+    ///
+    /// A filter that is refused is told as [`Incoming::Refused`](crate::Incoming::Refused) and asked for again, on the
+    /// next connection and every few seconds on this one: rights can come later. Otherwise as [`Bus::subscribe`].
+    ///
+    /// # Errors
+    ///
+    /// When a filter is not valid (then nothing is sent), or the bus is shut down.
+    pub async fn keep_subscribed(&self, filters: &[String]) -> Result<(), SubscribeError> {
+        self.command(filters, Wish::KeepSubscribed).await
     }
 
     /// Unsubscribes and waits for the broker's answer; a filter that was not subscribed is no
@@ -188,14 +200,10 @@ impl Bus {
     ///
     /// As for [`Bus::subscribe`].
     pub async fn unsubscribe(&self, filters: &[String]) -> Result<(), SubscribeError> {
-        self.command(filters, Command::Unsubscribe).await
+        self.command(filters, Wish::Unsubscribe).await
     }
 
-    async fn command(
-        &self,
-        filters: &[String],
-        command: fn(Vec<String>, oneshot::Sender<Result<(), SubscribeError>>) -> Command,
-    ) -> Result<(), SubscribeError> {
+    async fn command(&self, filters: &[String], wish: Wish) -> Result<(), SubscribeError> {
         for filter in filters {
             text::check_filter(filter)
                 .map_err(|why| SubscribeError::Invalid { filter: filter.clone(), why: why.to_string() })?;
@@ -205,7 +213,7 @@ impl Bus {
         filters.dedup();
         let mut closing = self.inner.shared.closing.subscribe();
         let (sender, answer) = oneshot::channel();
-        if self.inner.commands.send(command(filters, sender)).await.is_err() {
+        if self.inner.commands.send(Command { wish, filters, answer: sender }).await.is_err() {
             return Err(SubscribeError::Closed);
         }
         tokio::select! {

@@ -26,7 +26,8 @@ pub enum Incoming {
         /// Why, in words for an operator.
         reason: String,
     },
-    /// The broker refused a subscription that it had granted before. It is tried again on the next
+    /// The broker refused a subscription that it had granted before, or that is kept
+    /// ([`Bus::keep_subscribed`](crate::Bus::keep_subscribed)). It is asked for again on the next
     /// connection, and every few seconds on this one.
     Refused {
         /// The topic filter.

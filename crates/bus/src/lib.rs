@@ -4,7 +4,8 @@
 //! reads no payload; it owns one connection and tells the truth about it:
 //!
 //! * [`Bus::publish`] resolves when the broker has acknowledged, and says when it has not.
-//! * [`Bus::subscribe`] is remembered and sent again whenever the broker has lost the session.
+//! * [`Bus::subscribe`] is remembered and sent again whenever the broker has lost the session, and
+//!   [`Bus::keep_subscribed`] also when it is refused.
 //! * [`Inbox::recv`] yields messages in order; in a durable session each stays the broker's until
 //!   [`Delivery::ack`].
 //! * [`Bus::link`] says whether the connection is up, and in words why it is not.

@@ -26,24 +26,36 @@ const BATCH: usize = 64;
 type Answer = oneshot::Sender<Result<(), SubscribeError>>;
 
 /// What a bus asks of the task.
-pub(crate) enum Command {
-    Subscribe(Vec<String>, Answer),
-    Unsubscribe(Vec<String>, Answer),
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// A refusal is the answer.
+    Subscribe,
+    /// Asked for until it is granted.
+    KeepSubscribed,
+    Unsubscribe,
+}
+
+/// Filters, what becomes of them, and who waits for it.
+pub(crate) struct Command {
+    pub(crate) wish: Wish,
+    pub(crate) filters: Vec<String>,
+    pub(crate) answer: Answer,
 }
 
 /// Where a wanted filter stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
-    /// Never granted: a refusal is told to the caller, and forgotten.
-    New,
+    /// Not answered yet. Refused, it is forgotten unless it is to be kept.
+    New { keep: bool },
     /// In place in this session of the broker.
     Granted { session: u64 },
-    /// Granted once and then refused, on this connection.
+    /// Refused on this connection, and still wanted.
     Refused { epoch: u64, at: Instant },
 }
 
 /// A call that waits for its filters.
 struct Call {
+    wish: Wish,
     open: usize,
     refused: Vec<(String, &'static str)>,
     answer: Answer,
@@ -91,7 +103,7 @@ impl Subscriptions {
             }
             let again = self.wanted.values().filter_map(|standing| match standing {
                 Standing::Refused { at, .. } => Some(*at + AGAIN),
-                Standing::New | Standing::Granted { .. } => None,
+                Standing::New { .. } | Standing::Granted { .. } => None,
             });
             let again = again.min();
             tokio::select! {
@@ -105,21 +117,17 @@ impl Subscriptions {
         }
     }
 
-    fn take(&mut self, command: Command) {
-        let (filters, answer, subscribe) = match command {
-            Command::Subscribe(filters, answer) => (filters, answer, true),
-            Command::Unsubscribe(filters, answer) => (filters, answer, false),
-        };
+    fn take(&mut self, Command { wish, filters, answer }: Command) {
         let id = self.next_call;
         self.next_call += 1;
-        self.calls.insert(id, Call { open: filters.len(), refused: Vec::new(), answer });
+        self.calls.insert(id, Call { wish, open: filters.len(), refused: Vec::new(), answer });
         for filter in filters {
             self.unwanted.retain(|f| *f != filter);
-            if subscribe {
-                self.wanted.insert(filter.clone(), Standing::New);
-            } else {
+            if wish == Wish::Unsubscribe {
                 self.wanted.remove(&filter);
                 self.unwanted.push(filter.clone());
+            } else {
+                self.wanted.insert(filter.clone(), Standing::New { keep: wish == Wish::KeepSubscribed });
             }
             self.waiting.push((filter, id));
         }
@@ -137,7 +145,7 @@ impl Subscriptions {
             .wanted
             .iter()
             .filter(|(_, standing)| match **standing {
-                Standing::New => true,
+                Standing::New { .. } => true,
                 Standing::Granted { session: granted } => granted != session,
                 Standing::Refused { epoch: refused, at } => refused != epoch || at.elapsed() >= AGAIN,
             })
@@ -181,7 +189,7 @@ impl Subscriptions {
                     self.shared.inbox.granted(filter.clone());
                 }
             }
-            (Some(_), Some(Standing::New)) => {
+            (Some(_), Some(Standing::New { keep: false })) => {
                 self.wanted.remove(&filter);
             }
             (Some(reason), _) => {
@@ -219,17 +227,21 @@ impl Subscriptions {
             if waiting != filter {
                 return true;
             }
-            if let Some(call) = calls.get_mut(id) {
-                call.open = call.open.saturating_sub(1);
-                call.refused.extend(refusal.map(|reason| (filter.to_owned(), reason)));
+            let Some(call) = calls.get_mut(id) else { return false };
+            if call.wish == Wish::KeepSubscribed && refusal.is_some() {
+                return true;
             }
+            call.open = call.open.saturating_sub(1);
+            call.refused.extend(refusal.map(|reason| (filter.to_owned(), reason)));
             false
         });
     }
 
     fn answer_complete_calls(&mut self) {
+        // One that nobody waits for any more may never be granted.
+        let done = |call: &Call| call.open == 0 || call.answer.is_closed();
         let complete: Vec<u64> =
-            self.calls.iter().filter(|(_, call)| call.open == 0).map(|(id, _)| *id).collect();
+            self.calls.iter().filter(|(_, call)| done(call)).map(|(id, _)| *id).collect();
         for call in complete.iter().filter_map(|id| self.calls.remove(id)) {
             let answer = if call.refused.is_empty() {
                 Ok(())

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bus::{Bus, SubscribeError};
 use clap::{Parser, Subcommand};
 use envelope::topic;
 use store::Store;
@@ -149,19 +150,17 @@ pub async fn serve<S: Service>(
     let (handlers, tasks, last) = (TaskTracker::new(), TaskTracker::new(), Shutdown::new());
     let mut filters = watch::filters(c);
     filters.extend(service.watches());
-    let watching = Listening::new("broker roles for watching", parts.health.clone());
-    tasks.spawn(watching.clone().subscribe(telemetry_bus.clone(), filters, shutdown.clone()));
+    tasks.spawn(listen(telemetry_bus.clone(), filters));
     let mut filters = topic::request_filters(c);
     filters.push(topic::coordinator::marker(c));
-    let requests = Listening::new("broker roles for requests", parts.health.clone());
-    tasks.spawn(requests.clone().subscribe(request_bus.clone(), filters, shutdown.clone()));
+    tasks.spawn(listen(request_bus.clone(), filters));
 
     let watch = Watch {
         service: service.clone(),
         caller: parts.caller.clone(),
         health: parts.health.clone(),
         verifier: parts.verifier.clone(),
-        listening: watching,
+        listening: Listening::new("broker roles for watching", parts.health.clone()),
     };
     let router = Router {
         service: service.clone(),
@@ -173,7 +172,7 @@ pub async fn serve<S: Service>(
         verifier: parts.verifier.clone(),
         tasks: handlers.clone(),
         requests: common.requests.clone(),
-        listening: requests,
+        listening: Listening::new("broker roles for requests", parts.health.clone()),
         shutdown: shutdown.clone(),
     };
     tasks.spawn(watch.work(telemetry_inbox, last.clone()));
@@ -209,4 +208,12 @@ pub async fn serve<S: Service>(
         Err(_) => tracing::warn!("not everything came to its end in time; the next start carries on"),
     }
     Ok(())
+}
+
+/// Subscribes for good; what is refused is told by the session.
+async fn listen(bus: Bus, filters: Vec<String>) {
+    match bus.keep_subscribed(&filters).await {
+        Ok(()) | Err(SubscribeError::Closed) => {}
+        Err(error) => tracing::error!(error = telemetry::chain(&error), "a subscription failed"),
+    }
 }

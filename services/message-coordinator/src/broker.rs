@@ -6,31 +6,19 @@ mod session;
 use std::fmt;
 use std::pin::Pin;
 use std::str::FromStr;
-use std::time::Duration;
 
 use bus::{Bus, SubscribeError};
 
 pub use observe::{ObserveError, Observed, everything, only, some};
 pub use session::{Admin, AdminError};
 
-/// How long after a refusal a subscription is asked for again.
-const AGAIN: Duration = Duration::from_secs(10);
-
 /// A subscription that is not answered yet.
 pub(crate) type Subscribing = Pin<Box<dyn Future<Output = Result<(), SubscribeError>> + Send>>;
 
 /// Subscribes, for as long as it takes: this coordinator's rights are put right by itself, and it may be its own that
 /// are not.
-pub(crate) async fn subscribe(bus: Bus, filters: Vec<String>) -> Result<(), SubscribeError> {
-    loop {
-        match bus.subscribe(&filters).await {
-            Err(error @ SubscribeError::Refused { .. }) => {
-                tracing::error!(error = telemetry::chain(&error), "a subscription is asked for again");
-                tokio::time::sleep(AGAIN).await;
-            }
-            other => return other,
-        }
-    }
+pub(crate) fn subscribe(bus: Bus, filters: Vec<String>) -> Subscribing {
+    Box::pin(async move { bus.keep_subscribed(&filters).await })
 }
 
 /// The version of Mosquitto.

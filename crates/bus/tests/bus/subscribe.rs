@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use bus::{Bus, Delivered, Incoming, Outgoing, SubscribeError};
+use bus::{Bus, Delivered, Inbox, Incoming, Outgoing, SubscribeError};
 use testkit::{Broker, Client, Identities, eventually};
 use tokio::time::timeout;
 
@@ -123,6 +123,40 @@ async fn a_right_that_is_lost_is_told_and_found_again_when_it_is_back() {
     })
     .await;
     assert_eq!(text(&message(&mut inbox).await), "back");
+}
+
+#[tokio::test]
+async fn a_filter_that_is_kept_is_asked_for_until_the_right_has_come() {
+    let without = Identities::new().login("u", "p", &["#"], &["mine"]).build();
+    let with_right = Identities::new().login("u", "p", &["#"], &["mine", "x"]).build();
+    let mut broker = Broker::with_identities(without).await;
+    let (bus, mut inbox) = connect(config(&broker, "a").login("u", "p")).await;
+    let asking = {
+        let bus = bus.clone();
+        tokio::spawn(async move { bus.keep_subscribed(&["mine".to_owned(), "x".to_owned()]).await })
+    };
+    let refused = async |inbox: &mut Inbox| loop {
+        if let Incoming::Refused { filter, .. } = next(inbox).await {
+            break filter;
+        }
+    };
+    assert_eq!(refused(&mut inbox).await, "x");
+    broker.restart().await;
+    assert_eq!(refused(&mut inbox).await, "x", "each connection asks again");
+    assert!(!asking.is_finished(), "not everything is granted");
+
+    broker.stop();
+    fs::write(broker.identities_file(), with_right.to_string()).expect("our own file");
+    broker.restart().await;
+    let granted = timeout(PATIENCE, asking).await.expect("in time").expect("no panic");
+    assert_eq!(granted, Ok(()));
+    loop {
+        if let Incoming::Granted { filter } = next(&mut inbox).await {
+            break assert_eq!(filter, "x");
+        }
+    }
+    assert_eq!(bus.publish(Outgoing::new("x", "1")).await, Ok(Delivered::Subscribers));
+    assert_eq!(text(&message(&mut inbox).await), "1");
 }
 
 #[tokio::test]

@@ -204,7 +204,7 @@ impl Reader {
                     None => return,
                     Some(Incoming::Connected { .. }) => {
                         let (bus, topics) = (self.bus.clone(), topics.to_vec());
-                        subscribing = Some(Box::pin(super::subscribe(bus, topics)));
+                        subscribing = Some(super::subscribe(bus, topics));
                     }
                     // Each connection asks by itself, and again where it is refused.
                     Some(Incoming::Granted { .. }) => {}

@@ -52,7 +52,7 @@ pub(super) async fn listen(watch: &Watch, keeper: &Keeper) {
                     version = None;
                     watch.table().reset(None);
                     let (bus, filters) = (bus.clone(), filters.to_vec());
-                    subscribing = Some(Box::pin(subscribe(bus, filters)));
+                    subscribing = Some(subscribe(bus, filters));
                 }
                 Some(Incoming::Disconnected { reason }) => {
                     tracing::warn!(reason, "the broker's log is not heard");
