@@ -108,6 +108,8 @@ dockerfile() {
   [ "$name" != registry ] || echo "COPY --chown=$(user_of registry):$(user_of registry) data/ /data"
   echo "LABEL org.opencontainers.image.title=\"bigskies/$name\" org.opencontainers.image.version=\"$VERSION\""
   echo "USER $(user_of "$name"):$(user_of "$name")"
+  # One arena for all threads: what one has freed is there for the next.
+  case $name in *-coordinator | "$DRILL") echo 'ENV MALLOC_ARENA_MAX=1' ;; esac
   case $name in
     broker) echo 'ENTRYPOINT ["/bigskies-init", "broker"]' ;;
     init) echo 'ENTRYPOINT ["/bigskies-init"]' ;;

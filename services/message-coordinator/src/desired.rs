@@ -1,9 +1,10 @@
 //! What should stand at the broker, as far as this coordinator decides it. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use acl::compile::{PluginRoles, compile};
-use acl::dynsec::{DefaultAccess, Role, RoleRef};
+use acl::dynsec::{DefaultAccess, Role};
 use acl::fixed;
 use envelope::payload::spec::{Presence, Spec};
 use envelope::principal::plugin_login;
@@ -15,7 +16,7 @@ use crate::proof::is_canary;
 use crate::specs::{Known, Specs};
 
 /// The roles that a spec asks for, or why it cannot have them, one sentence each.
-pub type Verdict = Result<PluginRoles, Vec<String>>;
+pub type Verdict = Result<Arc<PluginRoles>, Vec<String>>;
 
 /// What should stand at the broker: everything, or all that belongs to one plugin or account.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,8 +38,6 @@ pub struct Desired {
 pub struct Wanted {
     /// What its spec says.
     pub standing: Standing,
-    /// Its roles: those that its spec asks for, and those of its login where that is of an earlier generation.
-    pub roles: Vec<Role>,
     /// Its login.
     pub login: Option<WantedLogin>,
 }
@@ -49,7 +48,7 @@ pub enum Standing {
     /// It should have these roles; `settled` when the broker had them before.
     Present {
         /// The roles.
-        roles: Box<PluginRoles>,
+        roles: Arc<PluginRoles>,
         /// Whether they were acknowledged.
         settled: bool,
     },
@@ -67,7 +66,7 @@ pub struct WantedLogin {
     /// Its note, which names the start.
     pub note: String,
     /// Its roles.
-    pub roles: Vec<RoleRef>,
+    pub roles: Arc<PluginRoles>,
     /// Whether its password is known, so that it can be made again.
     pub restorable: bool,
     /// Whether it is to go.
@@ -93,6 +92,18 @@ pub struct WantedAccount {
     pub removed: bool,
     /// Whether it was at the broker as it is now, so that a difference surprises.
     pub settled: bool,
+}
+
+impl Wanted {
+    /// Its roles: those that its spec asks for, and those of its login, which can be of an earlier generation.
+    pub fn roles(&self) -> impl Iterator<Item = &Role> {
+        let asked = match &self.standing {
+            Standing::Present { roles, .. } => Some(roles),
+            Standing::Refused | Standing::Absent | Standing::Unknown => None,
+        };
+        let held = self.login.as_ref().filter(|login| !login.ending).map(|login| &login.roles);
+        asked.into_iter().chain(held).flat_map(|roles| roles.by_priority()).map(|(_, role)| role)
+    }
 }
 
 impl From<&Account> for WantedAccount {
@@ -156,44 +167,34 @@ fn wanted(id: &PluginId, specs: &Specs, logins: &Logins, verdict: Option<&Verdic
     let standing = match (specs.get(id), verdict) {
         (Some(known), _) if known.spec.presence == Presence::Absent => Standing::Absent,
         (Some(known), Some(Ok(roles))) => {
-            Standing::Present { roles: Box::new(roles.clone()), settled: known.is_applied() }
+            Standing::Present { roles: roles.clone(), settled: known.is_applied() }
         }
         (Some(_), _) => Standing::Refused,
         // A canary has no spec: what it should be stands in its login, and surprises nobody at first.
         (None, _) => match logins.get(id).filter(|_| fresh && is_canary(id)) {
-            Some(login) => Standing::Present { roles: Box::new(login.roles.clone()), settled: false },
+            Some(login) => Standing::Present { roles: login.roles.clone(), settled: false },
             None => Standing::Unknown,
         },
     };
     let login = logins.get(id).filter(|_| standing != Standing::Absent);
-    let mut roles: Vec<Role> = Vec::new();
-    let mut add = |all: &PluginRoles| {
-        for (_, role) in all.by_priority() {
-            if !roles.iter().any(|r| r.rolename == role.rolename) {
-                roles.push(role.clone());
-            }
-        }
-    };
-    if let Standing::Present { roles, .. } = &standing {
-        add(roles);
-    }
-    if let Some(login) = login.filter(|l| !l.ending) {
-        add(&login.roles);
-    }
     let login = login.map(|login| WantedLogin {
         note: login.note(),
-        roles: login.roles.refs(),
+        roles: login.roles.clone(),
         restorable: login.password.is_some(),
         ending: login.ending,
         fresh,
     });
-    Wanted { standing, roles, login }
+    Wanted { standing, login }
 }
 
-/// What becomes of each spec that is not `absent`.
-pub fn judge(specs: &Specs) -> BTreeMap<PluginId, Verdict> {
+/// What becomes of each spec that is not `absent`. What a login has already is not held twice: there may be a thousand.
+pub fn judge(specs: &Specs, logins: &Logins) -> BTreeMap<PluginId, Verdict> {
     let taken = taken_names(specs);
-    present(specs).map(|spec| (spec.plugin_id.clone(), verdict(spec, &taken))).collect()
+    let judged = |spec: &Spec| {
+        let held = logins.get(&spec.plugin_id).map(|login| &login.roles);
+        verdict(spec, &taken).map(|roles| held.filter(|held| **held == roles).unwrap_or(&roles).clone())
+    };
+    present(specs).map(|spec| (spec.plugin_id.clone(), judged(spec))).collect()
 }
 
 /// What becomes of the spec of one plugin; none when there is none, or it is `absent`.
@@ -205,7 +206,7 @@ pub fn judge_one(specs: &Specs, id: &PluginId) -> Option<Verdict> {
 fn verdict(spec: &Spec, taken: &BTreeMap<&PluginId, String>) -> Verdict {
     match taken.get(&spec.plugin_id) {
         Some(reason) => Err(vec![reason.clone()]),
-        None => compile(spec).map_err(|all| all.iter().map(ToString::to_string).collect()),
+        None => compile(spec).map(Arc::new).map_err(|all| all.iter().map(ToString::to_string).collect()),
     }
 }
 

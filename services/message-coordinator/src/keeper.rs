@@ -22,7 +22,7 @@ use chassis::health::Condition;
 use chassis::{HealthBoard, Parts};
 use envelope::payload::spec::{AclOutcome, AclStatus, Presence};
 use envelope::principal::operator_login;
-use envelope::{OperatorName, PluginId};
+use envelope::{OperatorName, PluginId, StartId};
 use tokio::sync::{Notify, watch};
 
 use crate::accounts::{AccountStore, Accounts};
@@ -87,6 +87,8 @@ pub(crate) struct State {
     pub(crate) logins: Logins,
     /// Operators' accounts.
     pub(crate) accounts: Accounts,
+    /// The latest start of which there was a login.
+    pub(crate) latest_start: Option<StartId>,
 }
 
 /// Keeps the broker to what it should be.
@@ -132,6 +134,7 @@ impl Keeper {
             specs: specs.load().await?,
             logins: logins.load().await?,
             accounts: accounts.load(envelope::Timestamp::now()).await?,
+            latest_start: adopt::latest_start(&parts.store).await?,
         };
         for login in state.logins.values_mut() {
             if login.renew(&seal)? {
@@ -225,7 +228,7 @@ impl Keeper {
                 let guards: Vec<String> = desired
                     .plugins
                     .values()
-                    .flat_map(|wanted| &wanted.roles)
+                    .flat_map(|wanted| wanted.roles())
                     .map(|role| role.rolename.clone())
                     .collect();
                 broker::only(admin, id, &username(id), &guards).await?
@@ -259,10 +262,10 @@ impl Keeper {
 
     fn desired(&self, scope: &Scope<'_>) -> (BTreeMap<PluginId, Verdict>, Desired) {
         let state = self.state();
-        let State { specs, logins, accounts } = &*state;
+        let State { specs, logins, accounts, .. } = &*state;
         match scope {
             Scope::Everything => {
-                let verdicts = judge(specs);
+                let verdicts = judge(specs, logins);
                 let desired = Desired::everything(specs, logins, accounts, &verdicts);
                 (verdicts, desired)
             }

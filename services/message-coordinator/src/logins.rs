@@ -1,6 +1,7 @@
 //! The logins of plugins that are started.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use acl::compile::PluginRoles;
 use acl::password::Password;
@@ -21,7 +22,7 @@ pub struct Login {
     /// The start.
     pub start_id: StartId,
     /// What it may do: the roles of the generation that was started, which the next start replaces.
-    pub roles: PluginRoles,
+    pub roles: Arc<PluginRoles>,
     /// The password, encrypted; none for a login that was found at the broker by a new database.
     pub password: Option<Vec<u8>>,
     /// Whether it is to go, and may still be at the broker.
@@ -127,7 +128,7 @@ impl LoginStore {
     /// # Errors
     /// The database failed.
     pub async fn put(&self, login: &Login) -> Result<(), sqlx::Error> {
-        let roles = serde_json::to_string(&login.roles).expect("roles have string keys");
+        let roles = serde_json::to_string(&*login.roles).expect("roles have string keys");
         sqlx::query(
             "INSERT OR REPLACE INTO logins \
              (plugin_id, uid, generation, start_id, roles, password, ending) VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -166,7 +167,7 @@ impl Row {
             plugin_id: PluginId::parse(&self.plugin_id).ok()?,
             installation,
             start_id: self.start_id.parse().ok()?,
-            roles: serde_json::from_str(&self.roles).ok()?,
+            roles: Arc::new(serde_json::from_str(&self.roles).ok()?),
             password: self.password,
             ending: self.ending,
         })

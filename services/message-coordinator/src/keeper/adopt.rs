@@ -22,7 +22,7 @@ impl Keeper {
             return Ok(());
         }
         let observed = broker::everything(admin).await?;
-        let noted = self.latest_start().await?;
+        let noted = self.state().latest_start;
         let adopted = {
             let logins = &self.state().logins;
             let starts =
@@ -45,13 +45,15 @@ impl Keeper {
 
     /// Notes a start before there is a login of it.
     pub(super) async fn begins(&self, start_id: StartId) -> Result<(), PassError> {
-        if self.latest_start().await?.is_none_or(|latest| latest < start_id) {
+        if self.state().latest_start.is_none_or(|latest| latest < start_id) {
             self.store.set_meta(LATEST, &start_id.to_string()).await?;
+            self.state().latest_start = Some(start_id);
         }
         Ok(())
     }
+}
 
-    async fn latest_start(&self) -> Result<Option<StartId>, PassError> {
-        Ok(self.store.meta(LATEST).await?.and_then(|text| text.parse().ok()))
-    }
+/// The latest start of which there was a login; none in a database that is new.
+pub(super) async fn latest_start(store: &store::Store) -> Result<Option<StartId>, sqlx::Error> {
+    Ok(store.meta(LATEST).await?.and_then(|text| text.parse().ok()))
 }

@@ -1,6 +1,7 @@
 //! The logins of the two canaries: made like those of plugins, and kept like them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use acl::compile::compile;
 use acl::password::Password;
@@ -55,7 +56,7 @@ impl Keeper {
         let roles = compile(&spec).map_err(|all| {
             ProvisionError::Refused(all.iter().map(ToString::to_string).collect::<Vec<String>>())
         })?;
-        let kept = self.state().logins.get(&id).filter(|l| !l.ending && l.roles == roles).cloned();
+        let kept = self.state().logins.get(&id).filter(|l| !l.ending && *l.roles == roles).cloned();
         if let Some(login) = kept
             && let Ok(Some(password)) = login.password(&self.seal)
         {
@@ -66,7 +67,7 @@ impl Keeper {
             plugin_id: id.clone(),
             installation: Some((InstallUid::new(), Generation::FIRST)),
             start_id: StartId::new(),
-            roles,
+            roles: Arc::new(roles),
             password: None,
             ending: false,
         };

@@ -1,5 +1,7 @@
 //! Logins of plugins that a database takes over which does not know them: they were made by one that was lost.
 
+use std::sync::Arc;
+
 use acl::compile::PluginRoles;
 use acl::dynsec::{Client, Role};
 use acl::role::{is_genuine, is_guard, plugin_of, priority};
@@ -16,6 +18,7 @@ pub fn adoptable(observed: &Observed, known: &Logins, latest: Option<StartId>) -
         let plugin_id = found.username.strip_prefix("plugin.").and_then(|id| PluginId::parse(id).ok())?;
         let start_id = found.textname.as_deref().and_then(start_in)?;
         let roles = genuine_roles(&plugin_id, found, observed)?;
+        let roles = Arc::new(roles);
         Some(Login { plugin_id, installation: None, start_id, roles, password: None, ending: false })
     };
     let is_lost = |login: &Login| {

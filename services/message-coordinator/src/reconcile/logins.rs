@@ -104,7 +104,7 @@ impl Planner<'_> {
                  back."
             ));
         }
-        self.roles_of(found, &login.roles, Some(id));
+        self.roles_of(found, &login.roles.refs(), Some(id));
     }
 
     /// Sees to it that `found` has these roles and is in no group.

@@ -20,7 +20,7 @@ impl Planner<'_> {
         }
         for (id, wanted) in &desired.plugins {
             let settled = !matches!(wanted.standing, Standing::Present { settled: false, .. });
-            for role in &wanted.roles {
+            for role in wanted.roles() {
                 if seen.insert(&role.rolename) {
                     let owner = (!is_guard(&role.rolename)).then_some(id);
                     self.wanted_role(role, owner, settled);
@@ -60,7 +60,9 @@ impl Planner<'_> {
     fn may_be_held(&self, rolename: &str) -> bool {
         let logins = self.desired.plugins.values().filter_map(|wanted| wanted.login.as_ref());
         is_guard(rolename)
-            || logins.filter(|l| !l.ending).any(|l| l.roles.iter().any(|r| r.rolename == rolename))
+            || logins
+                .filter(|l| !l.ending)
+                .any(|l| l.roles.by_priority().iter().any(|(_, role)| role.rolename == rolename))
     }
 
     /// Takes away the roles of plugins, and guards, that no login has and none will get.
@@ -69,7 +71,7 @@ impl Planner<'_> {
         let wanted: BTreeSet<&str> = desired
             .fixed_roles
             .iter()
-            .chain(desired.plugins.values().flat_map(|w| &w.roles))
+            .chain(desired.plugins.values().flat_map(|w| w.roles()))
             .map(|role| role.rolename.as_str())
             .collect();
         for (name, role) in &observed.roles {

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use acl::dynsec::{Acl, AclType, Client, GroupRef};
 use acl::fixed;
@@ -57,7 +58,7 @@ impl World {
         for name in ["one", "two"] {
             world.specs.insert(id(name), Known { spec: spec(name), status: None });
         }
-        let verdicts = judge(&world.specs);
+        let verdicts = judge(&world.specs, &world.logins);
         for known in world.specs.values_mut() {
             let roles = verdicts[&known.spec.plugin_id].as_ref().expect("it compiles");
             known.status = Some(AclStatus {
@@ -89,7 +90,8 @@ impl World {
     }
 
     pub(super) fn plan(&self, disconnects: bool) -> Plan {
-        let desired = Desired::everything(&self.specs, &self.logins, &self.accounts, &judge(&self.specs));
+        let desired =
+            Desired::everything(&self.specs, &self.logins, &self.accounts, &judge(&self.specs, &self.logins));
         plan(&desired, &self.observed, disconnects)
     }
 
@@ -280,7 +282,7 @@ fn a_new_spec_makes_its_role_beside_that_of_the_running_generation() {
     world.carry_out(&plan);
     assert_eq!(world.plan(true), Plan::default());
 
-    let roles = judge(&world.specs)[&id("one")].clone().expect("it compiles");
+    let roles = judge(&world.specs, &world.logins)[&id("one")].clone().expect("it compiles");
     let login = world.logins.get_mut(&id("one")).expect("known");
     (login.roles, login.start_id) = (roles, StartId::new());
     assert_eq!(world.steps(), steps(&[("relogin one", None), ("delete plugin.one:manifest", None)]));
@@ -290,8 +292,9 @@ fn a_new_spec_makes_its_role_beside_that_of_the_running_generation() {
 fn the_guard_of_another_version_stays_for_as_long_as_a_login_has_it() {
     let mut world = World::settled();
     let old = world.logins.get_mut(&id("one")).expect("known");
-    old.roles.guard.acls.pop();
-    old.roles.guard.rolename = acl::role::guard_name(&old.roles.guard.acls);
+    let guard = &mut Arc::make_mut(&mut old.roles).guard;
+    guard.acls.pop();
+    guard.rolename = acl::role::guard_name(&guard.acls);
     let (guard, refs) = (old.roles.guard.clone(), old.roles.refs());
     world.client("plugin.one").roles = refs;
     world.observed.roles.insert(guard.rolename.clone(), guard);
@@ -467,10 +470,10 @@ fn two_plugins_never_share_a_name_and_the_acknowledged_one_keeps_it() {
     world.specs.insert(id("free"), Known { spec: spec("free"), status: None });
     for known in world.specs.values() {
         let id = &known.spec.plugin_id;
-        assert_eq!(judge_one(&world.specs, id).as_ref(), judge(&world.specs).get(id));
+        assert_eq!(judge_one(&world.specs, id).as_ref(), judge(&world.specs, &world.logins).get(id));
     }
     let verdicts: BTreeMap<PluginId, bool> =
-        judge(&world.specs).into_iter().map(|(id, verdict)| (id, verdict.is_ok())).collect();
+        judge(&world.specs, &world.logins).into_iter().map(|(id, verdict)| (id, verdict.is_ok())).collect();
     let wanted = [("early", true), ("free", false), ("one", true), ("thief", false), ("two", true)];
     assert_eq!(verdicts, wanted.map(|(name, ok)| (id(name), ok)).into());
     assert!(own_name(&id("thief"), &[]) != own_name(&id("one"), &[]));
