@@ -12,12 +12,15 @@ const MAX_DEVICES: usize = 64;
 
 /// What must never be in a plugin's hands: memory, disks and ports of the host, and things below /dev that
 /// are no devices but folders where others can plant links. The name may go on with digits or letters.
-const CLOSED: [&str; 43] = [
+const CLOSED: [&str; 44] = [
     "mem", "kmem", "kmsg", "port", "nvram", "core", "fd", "shm", "mqueue", "pts", "ptmx", "console",
-    "initctl", "log", "cpu", "tpm", "tpmrm", "vhost", "vcs", "vcsa", "sd", "hd", "vd", "xvd", "sr", "sg",
-    "bsg", "nvme", "ng", "mmcblk", "dm-", "md", "loop", "mapper", "disk", "block", "root", "raw", "nbd",
-    "rbd", "mtd", "pmem", "zram",
+    "initctl", "log", "char", "cpu", "tpm", "tpmrm", "vhost", "vcs", "vcsa", "sd", "hd", "vd", "xvd", "sr",
+    "sg", "bsg", "nvme", "ng", "mmcblk", "dm-", "md", "loop", "mapper", "disk", "block", "root", "raw",
+    "nbd", "rbd", "mtd", "pmem", "zram",
 ];
+/// Folders below /dev in which instruments are. Others have links to disks, under names that anybody may choose, such as
+/// those of volume groups.
+const FOLDERS: [&str; 9] = ["bus", "dri", "dvb", "input", "net", "serial", "snd", "usb", "v4l"];
 /// Of these a plugin gets more than one instrument's worth.
 const FAR_REACHING: [&str; 7] =
     ["/dev/bus", "/dev/input", "/dev/uinput", "/dev/uhid", "/dev/kvm", "/dev/fuse", "/dev/net"];
@@ -130,6 +133,12 @@ fn device(
     };
     if let Some(name) = path.strip_prefix("/dev/") {
         let first = name.split('/').next().unwrap_or(name);
+        if first != name && !CLOSED.contains(&first) && !FOLDERS.contains(&first) {
+            let reason = format!("{} is in a folder that is not known to hold instruments", quoted(path));
+            let fix = format!("list the device by its own name in /dev, or in one of {}", FOLDERS.join(", "));
+            found.fault(&item.at, reason, fix);
+            return None;
+        }
         if CLOSED.iter().any(|closed| is_of(first, closed)) {
             let reason =
                 format!("{} is memory, a disk or no device at all; no plugin can have it", quoted(path));
@@ -222,6 +231,9 @@ mod tests {
             "/dev/a\nb",
             "/dev/port",
             "/dev/sg1",
+            "/dev/char/8:0",
+            "/dev/ubuntu-vg/ubuntu-lv",
+            "/dev/cdrom/x",
         ] {
             let (devices, faults, _) = read_all(&json!([path]));
             assert_eq!((devices.len(), faults), (0, 1), "{path:?}");
@@ -234,6 +246,8 @@ mod tests {
             "/dev/hidraw0",
             "/dev/vddummy",
             "/dev/logitech",
+            "/dev/v4l/by-id/usb-camera",
+            "/dev/serial/by-id/usb-mount",
         ] {
             assert_eq!(read_all(&json!([path])).1, 0, "{path:?}");
         }

@@ -28,8 +28,8 @@ pub use docker::DockerEngine;
 pub use error::{EngineError, StartError, Verb};
 pub use image_ref::ImageRef;
 pub use spec::{
-    Attachment, Change, ContainerSpec, Limits, Mount, MountSource, NetworkSpec, Owner, PortBinding, Protocol,
-    RegistryLogin, Tmpfs, UploadFile,
+    Attachment, Change, ContainerSpec, Device, Limits, Mount, MountSource, NetworkSpec, Owner, PortBinding,
+    Protocol, RegistryLogin, Tmpfs, UploadFile,
 };
 pub use view::{
     Container, ContainerId, DiskUsage, EngineEvent, EngineInfo, EventAction, Exit, Health, HostEntry, Image,

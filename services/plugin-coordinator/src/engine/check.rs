@@ -78,7 +78,7 @@ pub(super) fn spec(spec: &ContainerSpec) -> Result<(), EngineError> {
     for tmpfs in &spec.tmpfs {
         path(doing, on, &tmpfs.target)?;
     }
-    for device in &spec.devices {
+    for device in spec.devices.iter().flat_map(|device| [&device.path, &device.container_path]) {
         path(doing, on, device)?;
         if !device.starts_with("/dev/") {
             return invalid(doing, on, &format!("the device {device:?} does not lie in /dev"));
@@ -151,7 +151,7 @@ fn invalid(doing: Verb, on: &str, message: &str) -> Result<(), EngineError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{Attachment, Limits, Mount};
+    use crate::engine::{Attachment, Device, Limits, Mount};
 
     #[test]
     fn names_that_could_change_a_request_path_are_refused() {
@@ -192,7 +192,10 @@ mod tests {
         let good = ContainerSpec { name: "good".into(), image: "sha256:00".into(), ..Default::default() };
         assert!(spec(&good).is_ok());
         type Change = fn(&mut ContainerSpec);
-        let bad: [(&str, Change); 9] = [
+        fn device(path: &str, container_path: &str) -> Vec<Device> {
+            vec![Device { path: path.into(), container_path: container_path.into(), read_only: false }]
+        }
+        let bad: [(&str, Change); 10] = [
             ("the host's network", |s| {
                 s.networks = vec![Attachment { network: "host".into(), aliases: vec![] }]
             }),
@@ -201,7 +204,8 @@ mod tests {
             }),
             ("no limit", |s| s.limits = Limits { pids: Some(0), ..Default::default() }),
             ("a huge limit", |s| s.limits = Limits { memory_bytes: Some(u64::MAX), ..Default::default() }),
-            ("a device elsewhere", |s| s.devices = vec!["/etc/passwd".into()]),
+            ("a device elsewhere", |s| s.devices = device("/etc/passwd", "/dev/null")),
+            ("a device in another place", |s| s.devices = device("/dev/null", "/etc/passwd")),
             ("options in a bind", |s| {
                 s.mounts = vec![Mount {
                     source: MountSource::HostFolder("/a:/b".into()),

@@ -18,6 +18,7 @@ use tokio::sync::watch;
 pub use image::FakeImage;
 
 use super::error::{EngineError, StartError, Verb};
+use super::spec::Device;
 use super::view::{Container, EventAction, Health};
 use world::World;
 
@@ -295,7 +296,8 @@ impl FakeEngine {
         let mut world = self.world();
         let Some(id) = world.id_of(container) else { return };
         if let Some(found) = world.containers.get_mut(&id) {
-            found.spec.devices.push(path.to_owned());
+            let (path, container_path) = (path.to_owned(), path.to_owned());
+            found.spec.devices.push(Device { path, container_path, read_only: false });
         }
     }
 

@@ -37,12 +37,14 @@ pub struct ContainerSpec {
     pub ports: Vec<PortBinding>,
     /// Networks; none of them means no network at all.
     pub networks: Vec<Attachment>,
+    /// Who is asked for names that no container has; whom the host asks when `None`.
+    pub resolver: Option<IpAddr>,
     /// In place of the image's user.
     pub user: Option<String>,
     /// Bounds on what it may use.
     pub limits: Limits,
-    /// Device files of the host, at the same path inside, for reading and writing.
-    pub devices: Vec<String>,
+    /// Device files of the host.
+    pub devices: Vec<Device>,
     /// Whether nothing of its own files can be written; mounts can still be.
     pub read_only: bool,
     /// How long the engine waits at a stop that names no time of its own.
@@ -51,6 +53,17 @@ pub struct ContainerSpec {
     pub log_max_bytes: u64,
     /// Output files that are kept; 0 is 3.
     pub log_max_files: u32,
+}
+
+/// A device file of the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// Where it is on the host, below `/dev`.
+    pub path: String,
+    /// Where it is in the container, below `/dev`.
+    pub container_path: String,
+    /// Whether it can only be read.
+    pub read_only: bool,
 }
 
 /// Bounds on what a container may use. `None` is unbounded.

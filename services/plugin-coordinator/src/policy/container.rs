@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use envelope::payload::login::ProvisionResponse;
 use envelope::{PluginId, StartId};
-use manifest::{Manifest, VolumeSource};
+use manifest::{DeviceAccess, Manifest, VolumeSource};
 
 use super::{Kept, Policy, RELEASE_LABEL, Role};
 use crate::engine::{
-    Attachment, ContainerSpec, Limits, Mount, MountSource, Owner, PortBinding, Protocol, UploadFile,
+    Attachment, ContainerSpec, Device, Limits, Mount, MountSource, Owner, PortBinding, Protocol, UploadFile,
 };
 use crate::record::Record;
 
@@ -50,12 +50,13 @@ impl Policy {
             mounts: self.mounts(&record.id, manifest),
             ports: if forwards { Vec::new() } else { ports(manifest) },
             networks: self.attachments(manifest, start),
+            resolver: Self::resolver(manifest),
             user: manifest.docker.user.map(|user| match user.gid {
                 Some(gid) => format!("{}:{gid}", user.uid),
                 None => user.uid.to_string(),
             }),
             limits: self.limits(manifest),
-            devices: manifest.devices.iter().map(|device| device.path.clone()).collect(),
+            devices: manifest.devices.iter().map(device).collect(),
             stop_timeout: Some(manifest.stop_timeout()),
             log_max_bytes: LOG_BYTES,
             log_max_files: LOG_FILES,
@@ -132,6 +133,15 @@ impl Policy {
             pids: Some(pids.unwrap_or(self.settings.default_pids)),
             nofile: Some(NOFILE),
         }
+    }
+}
+
+/// Only as it was approved.
+fn device(asked: &manifest::Device) -> Device {
+    Device {
+        path: asked.path.clone(),
+        container_path: asked.container_path.clone(),
+        read_only: asked.access == DeviceAccess::Read,
     }
 }
 

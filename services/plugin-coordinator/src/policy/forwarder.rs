@@ -55,6 +55,7 @@ impl Policy {
             labels: self.container_labels(&record.id, start, Role::Forwarder),
             ports: published,
             networks: vec![attach(self.outside().name), attach(self.inside().name)],
+            resolver: Self::resolver(manifest),
             user: Some(USER.into()),
             limits: Limits {
                 memory_bytes: Some(MEMORY_BYTES),

@@ -10,6 +10,7 @@
 //! packets would still leave the host, only answers would not come back.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 
 use envelope::StartId;
 use manifest::Manifest;
@@ -41,6 +42,12 @@ impl Policy {
     /// them.
     pub fn forwards(&self, manifest: &Manifest) -> bool {
         !manifest.capabilities.requires_internet && !manifest.docker.ports.is_empty()
+    }
+
+    /// Engines before 23.0.11 and 25.0.5 ask the host's name server for a container on an internal network too, which is
+    /// a way out (CVE-2024-29018). Asked is the container itself instead, where nobody answers.
+    pub(super) fn resolver(manifest: &Manifest) -> Option<IpAddr> {
+        (!manifest.capabilities.requires_internet).then_some(IpAddr::V4(Ipv4Addr::LOCALHOST))
     }
 
     /// Under which name a forwarder finds the container of a start. Nobody can have it or guess it, and it is

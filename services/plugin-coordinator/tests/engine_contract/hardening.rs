@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use plugin_coordinator::engine::{
-    Attachment, ContainerSpec, Engine, HostEntry, Limits, Mount, MountSource, NetworkSpec, Owner, Tmpfs,
-    UploadFile, label,
+    Attachment, ContainerSpec, Device, Engine, HostEntry, Limits, Mount, MountSource, NetworkSpec, Owner,
+    Tmpfs, UploadFile, label,
 };
 use serde_json::json;
 use testkit::eventually;
@@ -300,6 +300,30 @@ async fn what_lies_at_a_path_of_the_host_is_seen_through_the_engine() {
         }
         assert!(!at("missing").exists(), "looking made it");
         assert_eq!(real.leftovers().await, Vec::<String>::new());
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_device_stands_where_it_was_asked_for_and_can_be_used_as_it_was_approved() {
+    Real::test(|real| async move {
+        let image = real.script("device", "read -r _ < /dev/mine; echo $?", vec![]).await;
+        for (name, read_only, permissions) in [("reads", true, "r"), ("writes", false, "rw")] {
+            let mut spec = real.spec(name, &image);
+            let (path, container_path) = ("/dev/null".into(), "/dev/mine".into());
+            spec.devices = vec![Device { path, container_path, read_only }];
+            assert_eq!(output(&real, &spec).await, "1\n", "it is there, and at its end at once");
+            let found = real
+                .docker
+                .inspect_container(&spec.name, None::<bollard::query_parameters::InspectContainerOptions>)
+                .await
+                .expect("it is there");
+            let devices = found.host_config.and_then(|host| host.devices).expect("a device");
+            let [device] = devices.as_slice() else { panic!("{devices:?}") };
+            assert_eq!(device.path_on_host.as_deref(), Some("/dev/null"));
+            assert_eq!(device.path_in_container.as_deref(), Some("/dev/mine"));
+            assert_eq!(device.cgroup_permissions.as_deref(), Some(permissions));
+        }
     })
     .await;
 }

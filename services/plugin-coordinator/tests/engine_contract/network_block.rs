@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, UdpSocket as StdUdpSocket};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bollard::query_parameters::InspectContainerOptions;
 use envelope::StartId;
 use envelope::payload::login::ProvisionResponse;
 use manifest::Manifest;
@@ -213,6 +214,11 @@ async fn a_plugin_without_internet_has_no_way_out_and_its_published_ports_answer
         let told = output_with(&real, &plugin.name, "serves").await;
         for to in [outside.as_str(), METADATA] {
             assert!(told.contains(&format!("{to} blocked\n")), "{told}");
+        }
+        for name in [&plugin.name, &forwards.name] {
+            let found = real.docker.inspect_container(name, None::<InspectContainerOptions>).await;
+            let host = found.expect("it is there").host_config.expect("a host configuration");
+            assert_eq!(host.dns, Some(vec!["127.0.0.1".to_owned()]), "names are asked of nobody outside");
         }
         let seen = inspect(&real, &plugin.name).await;
         assert_eq!(seen.networks.into_keys().collect::<Vec<_>>(), [real.name("net")]);

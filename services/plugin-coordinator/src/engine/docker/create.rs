@@ -12,7 +12,7 @@ use bollard::query_parameters::CreateContainerOptions;
 use super::connection::Connection;
 use super::{CHANGE, LOOK, lifecycle, network, observe};
 use crate::engine::error::{EngineError, Verb};
-use crate::engine::{Attachment, ContainerId, ContainerSpec, MountSource, check, label};
+use crate::engine::{Attachment, ContainerId, ContainerSpec, Device, MountSource, check, label};
 
 pub(super) async fn create(
     connection: &Connection,
@@ -129,7 +129,8 @@ fn host_config(spec: &ContainerSpec) -> HostConfig {
         network_mode: Some(
             spec.networks.first().map_or_else(|| "none".to_owned(), |first| first.network.clone()),
         ),
-        devices: Some(spec.devices.iter().map(|path| device(path)).collect()),
+        dns: spec.resolver.map(|resolver| vec![resolver.to_string()]),
+        devices: Some(spec.devices.iter().map(device).collect()),
         memory,
         // Equal to memory: no swap.
         memory_swap: memory,
@@ -190,11 +191,11 @@ fn port_bindings(spec: &ContainerSpec) -> HashMap<String, Option<Vec<PortBinding
     all
 }
 
-fn device(path: &str) -> DeviceMapping {
+fn device(device: &Device) -> DeviceMapping {
     DeviceMapping {
-        path_on_host: Some(path.to_owned()),
-        path_in_container: Some(path.to_owned()),
-        cgroup_permissions: Some("rw".into()),
+        path_on_host: Some(device.path.clone()),
+        path_in_container: Some(device.container_path.clone()),
+        cgroup_permissions: Some(if device.read_only { "r" } else { "rw" }.to_owned()),
     }
 }
 

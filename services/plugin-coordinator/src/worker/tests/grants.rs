@@ -3,6 +3,7 @@
 use envelope::payload::grant::{ApprovalDetails, GrantState, Grants};
 
 use super::*;
+use crate::engine::Device;
 use crate::registrations::ENDED_KEPT;
 use envelope::Generation;
 
@@ -17,7 +18,7 @@ pub(super) fn asking() -> Value {
         "id": "focuser", "name": "Focuser", "version": "1.0.0", "start_timeout_seconds": 30,
         "mqtt": {"topics_publish": ["bigskies/plugin/dome/control/open"]},
         "permissions": ["plugin:control"],
-        "devices": ["/dev/ttyUSB0"],
+        "devices": [{"path": "/dev/ttyUSB0", "container_path": "/dev/focuser", "access": "r"}],
         "docker": {"ports": ["0.0.0.0:8090:80"]},
     })
 }
@@ -190,7 +191,9 @@ async fn what_a_container_is_made_of_stops_the_plugin_until_it_is_approved_again
     stage.settle().await;
     assert_eq!(stage.succeeds("start-3").await["phase"], "running");
     let spec = stage.engine.spec(&stage.ctx.policy.container_name(&stage.id)).expect("a container");
-    assert_eq!(spec.devices, ["/dev/ttyUSB0"]);
+    let device =
+        Device { path: "/dev/ttyUSB0".into(), container_path: "/dev/focuser".into(), read_only: true };
+    assert_eq!(spec.devices, [device], "as it was approved, and nothing more");
 }
 
 #[tokio::test]
