@@ -68,6 +68,14 @@ pub(crate) struct Adoption {
 }
 
 impl Adoption {
+    /// Whether no look at all containers has come to its end yet: then the registry may have lost what runs.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub(crate) async fn is_new(&self) -> Result<bool, AdoptionError> {
+        Ok(self.store.meta(DONE).await?.is_none())
+    }
+
     /// Looks at all containers of this installation: those of plugins that the registry has lost are taken over, those
     /// that belong to no plugin are removed.
     ///
@@ -75,7 +83,7 @@ impl Adoption {
     /// Something that is needed to judge them does not answer. What was taken over stays so, and the next look goes on.
     pub(crate) async fn look(&self) -> Result<Looked, AdoptionError> {
         let ctx = &self.ctx;
-        let is_new = self.store.meta(DONE).await?.is_none();
+        let is_new = self.is_new().await?;
         let unknown = self.unknown().await?;
         if !is_new && unknown.is_empty() {
             return Ok(Looked::default());
@@ -104,23 +112,21 @@ impl Adoption {
         }
         if is_new {
             self.store.set_meta(DONE, &clock::now().to_string()).await?;
-            let known = ctx.registrations.plugins().await?;
-            let is_lost = |id: &PluginId| !known.iter().any(|record| record.id == *id);
-            looked.lost = Some(specs.into_iter().filter(|(id, _)| is_lost(id)).collect());
+            let known = ctx.registrations.ids().await?;
+            looked.lost = Some(specs.into_iter().filter(|(id, _)| !known.contains(id.as_str())).collect());
         }
         Ok(looked)
     }
 
-    /// Containers of this installation whose plugin is not registered.
+    /// Containers of this installation whose plugin is not registered. One whose row cannot be read is: its
+    /// container is left alone, and holds up nobody.
     async fn unknown(&self) -> Result<Vec<(PluginId, Container)>, AdoptionError> {
         let ctx = &self.ctx;
         let containers = ctx.engine.list(ctx.policy.installation()).await?;
-        let plugins = ctx.registrations.plugins().await?.into_iter().map(|record| record.id);
-        let running = ctx.registrations.all_running().await?.into_iter().map(|operation| operation.plugin_id);
-        let known: Vec<PluginId> = plugins.chain(running).collect();
+        let known = ctx.registrations.ids().await?;
         let of = |container: Container| {
             let id = container.label(PLUGIN_LABEL).and_then(|id| PluginId::parse(id).ok())?;
-            (!known.contains(&id)).then_some((id, container))
+            (!known.contains(id.as_str())).then_some((id, container))
         };
         Ok(containers.into_iter().filter_map(of).collect())
     }

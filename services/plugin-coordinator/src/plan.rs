@@ -36,6 +36,8 @@ pub struct View<'a> {
     pub confirmed: bool,
     /// Whether what its published ports need beside its container is there.
     pub forwarded: bool,
+    /// Whether the last step failed, and was to put that right.
+    pub hindered: bool,
     /// How long it may take to get ready.
     pub start_timeout: Duration,
     /// The time.
@@ -351,6 +353,9 @@ fn plan_running(view: &View<'_>, record: &Record) -> Step {
         (StartProgress::Started | StartProgress::Ready, Process::Exited) if !view.watched => Step::Resume,
         (StartProgress::Started, _) => Step::EndedEarly,
         (StartProgress::Ready, Process::Running) if view.operation.is_some() => Step::MarkReady,
+        // Before what needs another coordinator: that can be away for long, and this needs the engine only. One that
+        // could not be put right lets the others go first.
+        (StartProgress::Ready, Process::Running) if !view.forwarded && !view.hindered => Step::Forward,
         (StartProgress::Ready, Process::Running) if !record.owed.is_empty() => Step::PayOwed,
         (StartProgress::Ready, Process::Running) if !view.confirmed => Step::Confirm,
         (StartProgress::Ready, Process::Running) if !view.forwarded => Step::Forward,

@@ -8,6 +8,8 @@
 pub(crate) mod fake;
 mod sqlite;
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use envelope::{Answer, ErrorCode, OperationId, PluginId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -137,6 +139,13 @@ pub trait Registrations: Send + Sync + 'static {
     /// # Errors
     /// The database failed.
     async fn everything(&self) -> Result<Everything, TableError>;
+
+    /// The ids of all plugins, and of those on which an operation runs, as they are at one moment. A row that cannot be
+    /// read counts: what it is of is there.
+    ///
+    /// # Errors
+    /// The database failed.
+    async fn ids(&self) -> Result<BTreeSet<String>, TableError>;
 
     /// Whose a name is.
     ///

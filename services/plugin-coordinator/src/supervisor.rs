@@ -42,7 +42,7 @@ struct Inner {
     places: Places,
     /// Somebody should look at all containers.
     look: Notify,
-    /// Whether the registry knows of what runs.
+    /// Whether the registry knows of what runs: requests wait for that.
     whole: watch::Sender<bool>,
 }
 
@@ -276,6 +276,10 @@ impl Supervisor {
         let mut lost = Specs::new();
         loop {
             let mut wait = RECONNECT;
+            // One that is not new knows its plugins, whether the engine answers or not.
+            if let Ok(false) = adoption.is_new().await {
+                self.inner.whole.send_replace(true);
+            }
             match adoption.look().await {
                 Ok(looked) => {
                     for id in &looked.adopted {

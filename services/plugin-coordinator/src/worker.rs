@@ -61,6 +61,8 @@ pub(crate) struct Worker {
     place: Option<Place>,
     /// Whether the next step waits for a place.
     wants_place: bool,
+    /// Whether the last step failed, and was to put the forwarder right.
+    hindered: bool,
     /// Failures of the same step in a row, and the last of them.
     trouble: u32,
     last: Option<ErrorBody>,
@@ -76,6 +78,7 @@ impl Worker {
             places: None,
             place: None,
             wants_place: false,
+            hindered: false,
             trouble: 0,
             last: None,
         }
@@ -186,6 +189,7 @@ impl Worker {
             reported: ctx.health.has_reported(&self.id),
             watched: record.as_ref().is_some_and(|record| ctx.conduct.is_watched(record)),
             forwarded,
+            hindered: self.hindered,
             confirmed: self.confirmed.is_some_and(|at| at.elapsed() < CONFIRM),
             start_timeout: manifest.as_ref().map(manifest::Manifest::start_timeout).unwrap_or_default(),
             now,
@@ -255,6 +259,7 @@ impl Worker {
                 if step == Step::Confirm {
                     self.confirmed = Some(Instant::now());
                 }
+                self.hindered = false;
                 self.trouble = 0;
                 self.last = None;
                 Ok(Next::Again)
@@ -268,6 +273,7 @@ impl Worker {
             }
             Err(error) if error.retryable => {
                 tracing::warn!(step = step.name(), error = error.body.message, "will be tried again");
+                self.hindered = step == Step::Forward;
                 Ok(self.pause(error))
             }
             Err(error) => {

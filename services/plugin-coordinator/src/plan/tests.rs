@@ -15,7 +15,9 @@ struct Case {
     acl: Option<AclOutcome>,
     reported: bool,
     watched: bool,
+    confirmed: bool,
     forwarded: bool,
+    hindered: bool,
     drift: Option<Drift>,
     well_for: Option<Duration>,
 }
@@ -95,7 +97,9 @@ fn case(desired: Desired, phase: Phase, start: Option<StartProgress>) -> Case {
         acl: Some(AclOutcome::Applied { role: "r".into() }),
         reported: false,
         watched: true,
+        confirmed: true,
         forwarded: true,
+        hindered: false,
         drift: None,
         well_for: Some(Duration::ZERO),
     }
@@ -140,8 +144,9 @@ impl Case {
             watched: self.watched,
             drift: self.drift,
             well_for: self.well_for,
-            confirmed: true,
+            confirmed: self.confirmed,
             forwarded: self.forwarded,
+            hindered: self.hindered,
             start_timeout: Duration::from_secs(60),
             now: Timestamp::from_seconds(seconds),
         })
@@ -207,6 +212,7 @@ fn an_acknowledgement_of_another_generation_is_none() {
         watched: true,
         confirmed: true,
         forwarded: true,
+        hindered: false,
         start_timeout: Duration::from_secs(60),
         now: Timestamp::from_seconds(1001),
     };
@@ -387,7 +393,9 @@ fn an_installation_goes_from_the_registry_to_the_register() {
             acl: None,
             reported: false,
             watched: true,
+            confirmed: true,
             forwarded: true,
+            hindered: false,
         };
         nothing.step_at(1001)
     };
@@ -417,7 +425,9 @@ fn without_a_plugin_nothing_is_left_to_do() {
         acl: None,
         reported: false,
         watched: true,
+        confirmed: true,
         forwarded: true,
+        hindered: false,
     };
     nothing(None).is(Step::Retire);
     nothing(Some(operation(Work::Stop))).is(Step::Abandon);
@@ -434,6 +444,21 @@ fn the_forwarder_of_a_plugin_that_runs_is_put_right() {
     gone(stopped.container(Process::Running)).is(Step::Stop);
     let starting = case(Desired::Running, Phase::Starting, Some(StartProgress::Prepared));
     gone(starting.container(Process::Created)).is(Step::StartProcess);
+}
+
+#[test]
+fn the_forwarder_comes_before_what_needs_another_coordinator_unless_it_just_failed() {
+    let gone = |hindered, confirmed| Case {
+        forwarded: false,
+        hindered,
+        confirmed,
+        ..case(RUN, Phase::Running, Some(StartProgress::Ready)).container(Process::Running)
+    };
+    let owing = |r: &mut Record| r.owed.push(StartId::new());
+    gone(false, false).change(owing).is(Step::Forward);
+    gone(true, false).change(owing).is(Step::PayOwed);
+    gone(true, false).is(Step::Confirm);
+    gone(true, true).is(Step::Forward);
 }
 
 #[test]

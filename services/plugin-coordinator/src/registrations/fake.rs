@@ -1,7 +1,7 @@
 //! A plugin registry in memory, for tests and for simulation: the same contract as the one in SQLite, and the
 //! answers that that one leaves in the journal.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -145,6 +145,13 @@ impl Registrations for FakeRegistrations {
         let running = tables.operations.iter().filter(|o| o.ended_at.is_none());
         let running = running.map(|o| o.operation.clone()).collect();
         Ok(Everything { plugins, running, unreadable: 0 })
+    }
+
+    async fn ids(&self) -> Result<BTreeSet<String>, TableError> {
+        let tables = self.lock();
+        let running = tables.operations.iter().filter(|o| o.ended_at.is_none());
+        let running = running.map(|o| &o.operation.plugin_id);
+        Ok(tables.plugins.keys().chain(running).map(ToString::to_string).collect())
     }
 
     async fn owner(&self, name: &Name) -> Result<Option<String>, TableError> {

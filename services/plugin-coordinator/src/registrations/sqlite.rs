@@ -1,6 +1,8 @@
 //! The plugin registry's tables in SQLite, beside the journal of requests: an operation's end and its answer are
 //! one transaction.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use chassis::Replies;
 use envelope::{Answer, OperationId, PluginId, Timestamp};
@@ -133,6 +135,15 @@ impl Registrations for SqliteRegistrations {
             running.into_iter().filter_map(|row| readable(self::running(row))).collect();
         let unreadable = rows - plugins.len() - running.len();
         Ok(Everything { plugins, running, unreadable })
+    }
+
+    async fn ids(&self) -> Result<BTreeSet<String>, TableError> {
+        let ids: Vec<String> = sqlx::query_scalar(
+            "SELECT id FROM plugins UNION SELECT plugin_id FROM operations WHERE ended_at IS NULL",
+        )
+        .fetch_all(self.store.pool())
+        .await?;
+        Ok(ids.into_iter().collect())
     }
 
     async fn owner(&self, name: &Name) -> Result<Option<String>, TableError> {

@@ -180,6 +180,36 @@ async fn what_is_recorded_is_read_back_and_grows_by_revisions() {
 }
 
 #[tokio::test]
+async fn the_ids_are_those_of_plugins_and_of_what_operations_run_on() {
+    for (which, subject) in subjects().await {
+        let registrations = subject.registrations();
+        assert!(registrations.ids().await.expect("reads").is_empty(), "{which}");
+        register(&*subject, "one").await;
+        subject.accept("install two").await;
+        let operation = running("two", "install two", Work::Start);
+        registrations.begin(&operation, None, None).await.expect("begins");
+        assert!(registrations.ids().await.expect("reads").iter().eq(["one", "two"]), "{which}");
+        registrations.finish(None, &operation, &done()).await.expect("ends");
+        assert!(registrations.ids().await.expect("reads").iter().eq(["one"]), "{which}");
+    }
+}
+
+#[tokio::test]
+async fn rows_that_cannot_be_read_are_left_out_and_their_ids_are_known() {
+    let subject = InSqlite::new().await;
+    let registrations = subject.registrations();
+    register(&subject, "one").await;
+    subject.accept("start").await;
+    registrations.begin(&running("two", "start", Work::Start), None, None).await.expect("begins");
+    for spoils in ["UPDATE plugins SET record = '{}'", "UPDATE operations SET record = '{}'"] {
+        sqlx::query(spoils).execute(subject.0.pool()).await.expect("writes");
+    }
+    let everything = registrations.everything().await.expect("reads");
+    assert_eq!((everything.plugins.len(), everything.running.len(), everything.unreadable), (0, 0, 2));
+    assert!(registrations.ids().await.expect("reads").iter().eq(["one", "two"]));
+}
+
+#[tokio::test]
 async fn a_write_of_what_was_read_before_another_write_changes_nothing() {
     for (which, subject) in subjects().await {
         let registrations = subject.registrations();

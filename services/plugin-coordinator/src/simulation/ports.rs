@@ -1,5 +1,6 @@
 //! The ports as the coordinator gets them in a simulation: every call is a point.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Weak};
 
@@ -207,6 +208,10 @@ impl Registrations for Ports {
 
     async fn everything(&self) -> Result<Everything, TableError> {
         self.table("registrations.everything", "", self.world().registrations.everything()).await
+    }
+
+    async fn ids(&self) -> Result<BTreeSet<String>, TableError> {
+        self.table("registrations.ids", "", self.world().registrations.ids()).await
     }
 
     async fn owner(&self, name: &Name) -> Result<Option<String>, TableError> {

@@ -151,17 +151,33 @@ pub(super) fn with_exit(body: ErrorBody, seen: Option<&ExitRecord>) -> ErrorBody
 
 /// A start that somebody asked for is given up: its container is removed. One that the coordinator does by
 /// itself is tried again after a pause, with its container kept.
+///
+/// Whoever asked is answered at the deadline, also while the engine is away. The start then stays recorded, as that of a
+/// plugin that should not run any more, so that the next passes remove its container.
 pub(super) async fn fail_start(ctx: &Context, subject: Subject, body: ErrorBody) -> Result<(), StepError> {
     let (cause, correlation_id) = subject.cause("a failure");
     let Some(mut record) = subject.record else { return Ok(()) };
     let give_up = subject.operation.as_ref().is_some_and(|o| o.work == Work::Start);
     let manifest = record.manifest();
-    let seen = stop::collect(ctx, &mut record, &manifest, give_up).await?;
-    let body = with_exit(body, seen.as_ref());
+    let is_over = subject.operation.as_ref().is_some_and(|o| o.deadline <= crate::clock::now());
+    let (body, is_undone) = match stop::collect(ctx, &mut record, &manifest, give_up).await {
+        Ok(seen) => (with_exit(body, seen.as_ref()), true),
+        Err(error) if is_over && error.body.code == ErrorCode::EngineUnavailable => {
+            let what = if give_up { "Its container is removed" } else { "It is started again" };
+            let note = format!(
+                "The container engine does not answer, so it is not known how its container is and what that said \
+                 last. {what} once the engine is back."
+            );
+            (ErrorBody { message: format!("{} {note}", body.message), ..body }, false)
+        }
+        Err(error) => return Err(error),
+    };
     record.failures = record.failures.saturating_add(1);
     record.restart = None;
     if give_up {
-        record.drop_start();
+        if is_undone {
+            record.drop_start();
+        }
         record.desired = Desired::Stopped;
         record.retry_at = None;
     } else {

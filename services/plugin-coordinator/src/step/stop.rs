@@ -74,7 +74,13 @@ pub(super) async fn stop(ctx: &Context, subject: Subject) -> Result<(), StepErro
         Desired::Absent { .. } => Phase::Removing,
         _ => Phase::Stopping,
     };
-    enter(ctx, &mut record, phase, subject.operation.as_ref()).await?;
+    // What is left of a start that failed while the engine was away goes quietly: the plugin keeps saying that it failed.
+    let is_left = record.desired == Desired::Stopped
+        && record.standing.phase == Phase::Failed
+        && subject.operation.is_none();
+    if !is_left {
+        enter(ctx, &mut record, phase, subject.operation.as_ref()).await?;
+    }
     if record.is_outdated() && !record.revoked().is_empty() {
         disarm(ctx, &record, &thread).await;
     }

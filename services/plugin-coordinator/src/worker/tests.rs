@@ -12,6 +12,7 @@ mod housekeeping;
 mod images;
 mod killed;
 mod many;
+mod overdue;
 mod superseded;
 mod updates;
 mod watchdog;

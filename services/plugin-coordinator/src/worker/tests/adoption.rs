@@ -1,14 +1,15 @@
 //! A registry that has lost everything takes over what runs; what nobody can vouch for is refused.
 
 use async_trait::async_trait;
-use envelope::Generation;
+use chassis::{HealthBoard, Shutdown};
 use envelope::payload::grant::GrantState;
 use envelope::payload::spec::Spec;
+use envelope::{Generation, InstanceId};
 
 use super::*;
 use crate::adoption::{Adoption, Specs, Told, ToldError, shortcoming};
 use crate::engine::{ContainerSpec, UploadFile};
-use crate::policy::{CONFIG_FILE, Kept, RELEASE_LABEL};
+use crate::policy::{CONFIG_FILE, Kept, PLUGIN_LABEL, RELEASE_LABEL};
 use crate::record::{Granted, StartProgress};
 use manifest::Manifest;
 
@@ -336,4 +337,61 @@ async fn what_cannot_be_taken_over_is_told_and_nothing_of_it_deleted() {
     stage.ctx.acls.set(stage.id.clone(), Some(AclStatus { plugin_id, uid, generation, outcome, at }));
     adoption.look_for(&mut lost).await.expect("looks");
     assert!(lost.is_empty());
+}
+
+#[tokio::test]
+async fn a_plugin_whose_row_cannot_be_read_is_left_alone_and_holds_nobody_up() {
+    for is_new in [true, false] {
+        for is_told in [true, false] {
+            let stage = Stage::at_work().await;
+            let spec = spec_of(&stage.record().await.expect("installed"));
+            let specs = if is_told { vec![spec] } else { Vec::new() };
+            stage.engine.copy(&stage.place(), "stranger", &[(PLUGIN_LABEL, "stranger")]);
+            if !is_new {
+                stage.store.set_meta("adopted_at", "before").await.expect("writes");
+            }
+            sqlx::query("UPDATE plugins SET record = 'no record'")
+                .execute(stage.store.pool())
+                .await
+                .expect("writes");
+            let container = stage.engine.inspect(&stage.place()).await.expect("answers");
+            let looked = stage.adoption(Some(specs)).look().await.expect("looks");
+            assert!(looked.adopted.is_empty() && looked.left.is_empty(), "{looked:?}");
+            assert!(looked.lost.unwrap_or_default().is_empty(), "it is not lost");
+            assert_eq!(stage.engine.inspect(&stage.place()).await.expect("answers"), container);
+            assert_eq!(stage.containers().await, 1, "what belongs to nobody goes");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_registry_that_is_not_new_serves_while_the_engine_is_away_and_takes_over_when_it_is_back() {
+    let patience = Duration::from_secs(20);
+    for is_new in [true, false] {
+        let stage = Stage::at_work().await;
+        let spec = spec_of(&stage.record().await.expect("installed"));
+        let stage = stage.loses_its_registry().await;
+        if !is_new {
+            // Put back as it was before the plugin was installed.
+            stage.store.set_meta("adopted_at", "before").await.expect("writes");
+        }
+        stage.engine.go_down();
+        let supervisor = stage.supervisor();
+        let health = HealthBoard::new(Coordinator::Plugin, InstanceId::parse("one").expect("an id"));
+        let (adoption, shutdown) = (stage.adoption(Some(vec![spec])), Shutdown::new());
+        let works = supervisor.run(health, &adoption, shutdown.clone());
+        let asks = async {
+            let wait = if is_new { Duration::from_millis(200) } else { patience };
+            assert_eq!(supervisor.is_whole(wait).await, !is_new);
+            stage.engine.come_back(true);
+            testkit::eventually(patience, || async {
+                if stage.record().await.is_some() { Ok(()) } else { Err("it is not taken over") }
+            })
+            .await;
+            assert!(supervisor.is_whole(patience).await);
+            shutdown.cancel();
+        };
+        tokio::join!(works, asks);
+        assert_eq!(stage.containers().await, 1);
+    }
 }

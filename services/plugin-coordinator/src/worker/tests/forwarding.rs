@@ -59,6 +59,8 @@ async fn the_forwarder_publishes_the_ports_and_the_plugin_has_no_way_out() {
     let expected = [("127.0.0.1", 8080, 10000), ("127.0.0.2", 8080, 10000), ("127.0.0.1", 5353, 10001)];
     assert_eq!(ports, expected.map(|(ip, host, inside)| (ip.to_owned(), host, inside)));
     assert!(forwarder.read_only && forwarder.mounts.is_empty() && forwarder.devices.is_empty());
+    let nobody = Some(std::net::Ipv4Addr::LOCALHOST.into());
+    assert_eq!((plugin.resolver, forwarder.resolver), (nobody, nobody), "no name leads out");
     assert!(forwarder.env.is_empty(), "it has no secret");
     assert_eq!(forwarder.user.as_deref(), Some("65534:65534"));
     assert!(forwarder.limits.pids.is_some() && forwarder.limits.memory_bytes.is_some());
@@ -163,6 +165,41 @@ async fn a_plugin_runs_on_while_its_forwarder_cannot_be_put_right() {
     assert!(plugin.expect("it is there").state.is_running());
     stage.engine.occupy_port(8080, false);
     stage.settle().await;
+    assert!(stage.forwarder().await.expect("it is there").state.is_running());
+}
+
+#[tokio::test]
+async fn a_forwarder_is_put_right_while_the_other_coordinators_are_away() {
+    let stage = Stage::forwarding(with_ports()).await;
+    stage.start().await;
+    stage.succeeds("start").await;
+    *stage.peers.away.lock().expect("not poisoned") = true;
+    stage.engine.crash(&stage.forwarder_name(), 1);
+    let mut worker = Worker::new(stage.ctx.clone(), stage.id.clone());
+    for _ in 0..3 {
+        worker.pass().await;
+    }
+    assert!(worker.confirmed.is_none(), "nobody can be asked for its token");
+    assert!(stage.forwarder().await.expect("it is there").state.is_running());
+}
+
+#[tokio::test]
+async fn a_forwarder_that_cannot_be_put_right_holds_no_token_up() {
+    let stage = Stage::forwarding(with_ports()).await;
+    stage.start().await;
+    stage.succeeds("start").await;
+    stage.engine.crash(&stage.forwarder_name(), 1);
+    stage.engine.occupy_port(8080, true);
+    stage.peers.tokens.lock().expect("not poisoned").clear();
+    let mut worker = Worker::new(stage.ctx.clone(), stage.id.clone());
+    for _ in 0..4 {
+        worker.pass().await;
+    }
+    assert_eq!(stage.peers.tokens.lock().expect("not poisoned").len(), 1);
+    stage.engine.occupy_port(8080, false);
+    for _ in 0..2 {
+        worker.pass().await;
+    }
     assert!(stage.forwarder().await.expect("it is there").state.is_running());
 }
 

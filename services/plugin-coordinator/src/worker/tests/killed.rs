@@ -123,6 +123,10 @@ impl Registrations for Killed {
         self.inner.everything().await
     }
 
+    async fn ids(&self) -> Result<BTreeSet<String>, TableError> {
+        self.inner.ids().await
+    }
+
     async fn owner(&self, name: &Name) -> Result<Option<String>, TableError> {
         self.inner.owner(name).await
     }

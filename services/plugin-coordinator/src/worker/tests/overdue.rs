@@ -1,0 +1,102 @@
+//! Operations whose deadline passes while the engine is away: whoever asked is answered, and what is half done is undone
+//! once the engine is back.
+
+use super::*;
+
+const LONG: Duration = Duration::from_secs(600);
+
+impl Stage {
+    async fn pass(&self) {
+        Worker::new(self.ctx.clone(), self.id.clone()).pass().await;
+    }
+
+    /// The deadline of the operation that runs is now.
+    async fn is_overdue(&self) {
+        let running = self.ctx.registrations.running(&self.id).await.expect("reads").expect("one runs");
+        let late = Running { deadline: Timestamp::now(), ..running };
+        self.ctx.registrations.advance(None, Some(&late)).await.expect("records");
+    }
+}
+
+#[tokio::test]
+async fn a_start_is_answered_while_the_engine_is_away_and_undone_when_it_is_back() {
+    for live_restore in [true, false] {
+        let mut stage = Stage::new().await;
+        stage.install().await;
+        stage.reports = false;
+        stage.ask("start", Work::Start, Some(Desired::Running), LONG).await;
+        for _ in 0..20 {
+            stage.surroundings().await;
+            stage.pass().await;
+        }
+        stage.engine.go_down();
+        stage.pass().await;
+        assert!(stage.ctx.registrations.running(&stage.id).await.expect("reads").is_some(), "there is time");
+        stage.is_overdue().await;
+        stage.pass().await;
+        let told = stage.fails("start", ErrorCode::TimedOut).await;
+        assert!(told.message.contains("engine does not answer"), "{}", told.message);
+        let failed = stage.record().await.expect("installed");
+        assert_eq!((failed.standing.phase, failed.desired), (Phase::Failed, Desired::Stopped));
+        assert!(failed.start.is_some() && failed.owed.is_empty(), "its container may run, with its login");
+        assert!(stage.engine.all()[0].state.is_running());
+
+        stage.engine.come_back(live_restore);
+        stage.settle().await;
+        assert_eq!(stage.containers().await, 0);
+        let after = stage.record().await.expect("installed");
+        assert_eq!(after.standing, failed.standing, "it keeps saying that it failed, and why");
+        assert_eq!((after.desired, after.start), (Desired::Stopped, None));
+        assert!(after.last_exit.is_some());
+        assert!(stage.peers.logins.lock().expect("not poisoned").is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_start_can_be_asked_for_again_before_the_one_that_was_answered_is_undone() {
+    let mut stage = Stage::new().await;
+    stage.install().await;
+    stage.reports = false;
+    stage.ask("first", Work::Start, Some(Desired::Running), LONG).await;
+    for _ in 0..20 {
+        stage.surroundings().await;
+        stage.pass().await;
+    }
+    stage.engine.go_down();
+    stage.is_overdue().await;
+    stage.pass().await;
+    stage.fails("first", ErrorCode::TimedOut).await;
+    stage.reports = true;
+    stage.ask("again", Work::Start, Some(Desired::Running), LONG).await;
+    stage.pass().await;
+    stage.engine.come_back(true);
+    stage.settle().await;
+    assert_eq!(stage.succeeds("again").await["phase"], "running");
+    assert_eq!(stage.containers().await, 1);
+}
+
+#[tokio::test]
+async fn a_restart_is_answered_while_the_engine_is_away_and_the_plugin_runs_afterwards() {
+    for live_restore in [true, false] {
+        let stage = Stage::new().await;
+        stage.install().await;
+        stage.start().await;
+        let start = stage.record().await.and_then(|record| record.start).expect("a start").id;
+        stage.engine.go_down();
+        stage.ask("restart", Work::Restart { stopped: false }, Some(Desired::Running), Duration::ZERO).await;
+        stage.pass().await;
+        let told = stage.fails("restart", ErrorCode::TimedOut).await;
+        assert!(told.message.contains("started again once the engine is back"), "{}", told.message);
+
+        stage.engine.come_back(live_restore);
+        let mut record = stage.record().await.expect("installed");
+        assert_eq!((record.standing.phase, record.desired), (Phase::Failed, Desired::Running));
+        // The pause after a failure is over.
+        assert!(record.retry_at.take().is_some());
+        stage.ctx.registrations.advance(Some(&mut record), None).await.expect("records");
+        stage.settle().await;
+        let record = stage.record().await.expect("installed");
+        assert_eq!((record.standing.phase, record.start.map(|s| s.id)), (Phase::Running, Some(start)));
+        assert_eq!(stage.containers().await, 1);
+    }
+}
