@@ -6,8 +6,8 @@
 # Each coordinator gets a second login beside the first before it is restarted; running plugins are restarted one
 # after another. Certificates of clients stay as they are: the authority that vouches for the broker is not renewed.
 #
-# The signing key comes first: the next one may sign only some time after it was published, and that time begins
-# anew when the security coordinator restarts. The key that is made now becomes the active one at the next rotation.
+# The signing key changes twice: first the next one signs, which existed before, and a new one is made, then that one.
+# It may sign only some time after it was published, which begins anew when the security coordinator restarts.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/health.sh"
@@ -40,25 +40,29 @@ restart_coordinators() {
   done
 }
 
-# Every plugin that runs gets a new container: with a new password and a new token. One that does not get ready
-# again is told of and keeps no other from it: what was to be renewed is renewed.
+# Every plugin that runs, or would, gets a new container: with a new password and a new token. One that does not get
+# ready again is told of and keeps no other from it: what was to be renewed is renewed.
 restart_plugins() {
-  local id list
-  list=$(bigskies --json plugin list | jq -r '.plugins[] | select(.phase == "running") | .plugin_id')
-  for id in $list; do
+  local id phase list
+  list=$(bigskies --json plugin list |
+    jq -r '.plugins[] | select(.phase == ("running", "starting", "failed")) | "\(.plugin_id) \(.phase)"')
+  while read -r id phase <&3; do
+    [ -n "$id" ] || continue
     if bigskies --quiet plugin stop "$id" && bigskies --quiet plugin start "$id"; then
       say "$id: restarted, ready"
+    elif [ "$phase" = failed ]; then
+      say "$id: had failed before, and did again"
     else
       unready="$unready $id"
     fi
-  done
+  done 3<<<"$list"
 }
 
 mkdir -p "$CACHE"
 check_up
 have jq || fail "jq is needed to read lists: install it, then run this again"
 unready=
-say "1. New signing key"
+say "1. The next signing key signs, and a new one is made"
 rotate_key
 say "2. New logins beside the old ones"
 stage prepare
@@ -71,5 +75,7 @@ say "5. The old ones go"
 stage finish
 docker kill --signal HUP "$(container_of mqtt-broker)" >/dev/null
 wait_for "$PATIENCE" all_healthy || fail "not every coordinator is healthy; make up tells which, and why"
+say "6. The new signing key signs"
+rotate_key
 bigskies status
 [ -z "$unready" ] || fail "every secret is renewed, but not ready again:$unready. See: bigskies plugin list"

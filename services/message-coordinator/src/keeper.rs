@@ -136,6 +136,8 @@ impl Keeper {
             accounts: accounts.load(envelope::Timestamp::now()).await?,
             latest_start: adopt::latest_start(&parts.store).await?,
         };
+        // Canaries' passwords are made anew with each start; their logins stand at the broker until then.
+        state.logins.retain(|id, _| !is_canary(id));
         for login in state.logins.values_mut() {
             if login.renew(&seal)? {
                 logins.put(login).await?;
