@@ -234,9 +234,10 @@ impl Operation {
             Self::List | Self::Inspect | Self::Grants | Self::Operations | Self::Explain => {
                 Callers::People { permission: "plugin:read" }
             }
-            Self::Logs | Self::Sessions | Self::Introspect | Self::Audit => {
-                Callers::People { permission: "system:read" }
-            }
+            // A plugin about itself; those of others are not the framework's data.
+            Self::Logs | Self::Introspect => Callers::People { permission: "system:read" },
+            // Who did what, and who is there from where: data of users.
+            Self::Sessions | Self::Audit => Callers::People { permission: "user:read" },
             Self::Approve | Self::RevokeGrant => Callers::Accounts { permission: "plugin:configure" },
             Self::Proof => Callers::People { permission: "system:control" },
             Self::Operators => Callers::Accounts { permission: "user:read" },

@@ -250,7 +250,9 @@ fn permission_sentence(permission: &Permission) -> String {
         Resource::Telescope(id) => format!("the telescope {}", quoted(id)),
     };
     let can = match (&permission.resource, permission.verb) {
-        (Resource::User, Verb::Read) => "view users' data".to_owned(),
+        (Resource::User, Verb::Read) => {
+            "view users' data, who asked for what, and who is connected from where".to_owned()
+        }
         (Resource::User, Verb::Write) => "change users' data".to_owned(),
         (Resource::Plugin, Verb::Control) => "start, stop and command other plugins".to_owned(),
         (_, Verb::Read) => format!("view the configuration and status of {what}"),

@@ -125,6 +125,10 @@ impl Conduct {
         let now = Instant::now();
         let connected = event.details["state"] == "connected";
         match event.event {
+            EventKind::Flood if event.details["connections"].is_u64() => {
+                let why = format!("flood: {} connections to the broker", event.details["connections"]);
+                self.condemn(&mut state, &id, why);
+            }
             EventKind::Flood if state.reports.take(&id, now) => {
                 let why = "flood: more requests to other coordinators than are taken, again and again";
                 self.condemn(&mut state, &id, why.to_owned());

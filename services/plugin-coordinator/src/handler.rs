@@ -95,7 +95,7 @@ async fn dispatch(
         Operation::Cancel => cancel::handle(ctx, supervisor, permit, request).await,
         Operation::List => list::handle(ctx).await,
         Operation::Inspect => inspect::handle(ctx, request).await,
-        Operation::Logs => logs::handle(ctx, request).await,
+        Operation::Logs => logs::handle(ctx, permit, request).await,
         Operation::Grants => grants::handle(ctx, request).await,
         Operation::Approve => approve::handle(ctx, supervisor, permit, request).await,
         Operation::RevokeGrant => revoke_grant::handle(ctx, supervisor, permit, request).await,

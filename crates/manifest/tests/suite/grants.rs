@@ -28,7 +28,11 @@ fn every_grant_says_in_one_sentence_what_it_means() {
         (subscribe("bigskies/coordinator/plugin/state/+"), Low, "May read"),
         (subscribe("bigskies/coordinator/plugin/event/#"), Medium, "May read"),
         (subscribe("weather/#"), Low, "May read \"weather/#\""),
-        (permission("user:read"), Medium, "May view users' data (user:read)."),
+        (
+            permission("user:read"),
+            Medium,
+            "May view users' data, who asked for what, and who is connected from where (user:read).",
+        ),
         (permission("plugin:control"), High, "May start, stop and command other plugins (plugin:control)."),
         (permission("system:write"), Medium, "May change the configuration of the framework (system:write)."),
         (

@@ -39,8 +39,20 @@ impl ClientId {
 /// For people: shortened, and with what cannot be seen escaped.
 impl fmt::Display for ClientId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&shown(&self.text))?;
+        f.write_str(&shown(without_secret(&self.text)))?;
+        if without_secret(&self.text).len() < self.text.len() {
+            return f.write_str("…");
+        }
         if self.digest.is_some() && self.text.chars().count() <= SHOWN { f.write_str("…") } else { Ok(()) }
+    }
+}
+
+/// A coordinator's id without the part that nobody can guess: who knows it can push the coordinator off the broker.
+fn without_secret(id: &str) -> &str {
+    let is_secret = |part: &str| part.len() == 32 && part.bytes().all(|b| b.is_ascii_hexdigit());
+    match id.rsplit_once('.') {
+        Some((rest, last)) if is_secret(last) => &id[..=rest.len()],
+        _ => id,
     }
 }
 
@@ -74,6 +86,16 @@ mod tests {
         assert_ne!(ClientId::new(&one.text), one, "the beginning alone is another id");
         assert!(one.to_string().ends_with('…') && one.to_string().chars().count() == SHOWN + 1);
         assert_eq!(ClientId::new("focuser").whole(), Some("focuser"));
+    }
+
+    #[test]
+    fn what_makes_a_coordinators_id_hard_to_guess_is_not_shown() {
+        let secret = "0123456789abcdef0123456789abcdef";
+        let shown = |id: &str| ClientId::new(id).to_string();
+        assert_eq!(shown(&format!("plugin.plugin-1a2b.requests.{secret}")), "plugin.plugin-1a2b.requests.…");
+        assert_eq!(shown(&format!("message-1.administration.{secret}")), "message-1.administration.…");
+        assert_eq!(shown("focuser"), "focuser");
+        assert_eq!(shown("focuser.1.2"), "focuser.1.2");
     }
 
     #[test]

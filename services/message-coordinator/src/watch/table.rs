@@ -3,7 +3,7 @@
 //! What was not seen is unknown. In doubt a connection stays in the table: one that is listed and gone does
 //! less harm than one that is there and hidden.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use envelope::Timestamp;
@@ -22,6 +22,10 @@ const MOST_OPENED: usize = 1_000;
 const PAIRED: Duration = Duration::from_secs(3);
 /// How long the broker lets a connection be that does not say who it is, and some more.
 const OPENED: Duration = Duration::from_secs(100);
+/// How long a connection whose end is not seen counts.
+const COUNTED: Duration = Duration::from_secs(10);
+/// Most connections that a plugin may have at a time.
+pub(crate) const MOST_OF_ONE: usize = 32;
 /// Most connections in one answer, which must fit into one message.
 const LISTED: usize = 1_000;
 
@@ -47,6 +51,8 @@ pub(crate) enum Change {
     TakenOver { client_id: ClientId, loser: Option<Seen>, taker: Option<Seen> },
     /// Somebody was not let in. The address is without a port, which is not known for sure.
     Refused { client_id: Option<ClientId>, host: Option<String> },
+    /// A plugin's login has more connections than [`MOST_OF_ONE`].
+    Crowded { login: String, connections: usize },
     /// The broker drops messages for the client with this id.
     Dropping { client_id: String },
 }
@@ -110,7 +116,9 @@ impl Table {
                 if let Some(before) = self.insert(client_id.clone(), seen.clone()) {
                     changes.push(Change::Ended { client_id: client_id.clone(), seen: before });
                 }
+                let crowded = seen.login.as_deref().and_then(|login| self.crowded(login, at));
                 changes.push(Change::Connected { client_id, seen });
+                changes.extend(crowded);
                 return changes;
             }
             Line::Hidden { beginning, address } => {
@@ -118,8 +126,13 @@ impl Table {
                 if self.hidden.len() >= MOST_HIDDEN {
                     self.hidden.pop_front();
                 }
+                let host = host_of(&address);
+                let of_host = |seen: &&Seen| host_of(&seen.address) == host;
+                let logins: BTreeSet<String> =
+                    self.sessions.values().filter(of_host).filter_map(|seen| seen.login.clone()).collect();
                 let seen = Seen { login: None, address, since: at };
                 self.hidden.push_back((shown(&beginning), seen));
+                changes.extend(logins.iter().filter_map(|login| self.crowded(login, at)));
             }
             Line::TakenOver { client_id, address } => {
                 let client_id = ClientId::new(&client_id);
@@ -193,6 +206,22 @@ impl Table {
             self.make_room();
         }
         self.sessions.insert(client_id, seen)
+    }
+
+    /// Whether a plugin's login has too many connections. Those under ids that are cut in the log, which hides their
+    /// login, count for a moment for those that are connected from the same host: their end is not seen.
+    fn crowded(&self, login: &str, at: Timestamp) -> Option<Change> {
+        if !login.starts_with("plugin.") {
+            return None;
+        }
+        let own: Vec<&Seen> =
+            self.sessions.values().filter(|seen| seen.login.as_deref() == Some(login)).collect();
+        let hosts: BTreeSet<String> = own.iter().map(|seen| host_of(&seen.address)).collect();
+        let hidden = self.hidden.iter().map(|(_, seen)| seen);
+        let hidden =
+            hidden.filter(|seen| at.since(seen.since) < COUNTED && hosts.contains(&host_of(&seen.address)));
+        let connections = own.len() + hidden.count();
+        (connections > MOST_OF_ONE).then(|| Change::Crowded { login: login.to_owned(), connections })
     }
 
     /// Forgets the oldest connection of the login that has most of them, so that nobody can push others out.

@@ -11,13 +11,13 @@ use serde_json::{Value, json};
 
 use super::client_id::{ClientId, shown};
 use super::pace::{Pace, Rest};
-use super::table::{Change, Seen};
+use super::table::{Change, MOST_OF_ONE, Seen};
 use crate::keeper::{Keeper, PassError};
 use crate::proof::is_canary;
 use crate::report::Cause;
 
 const CAUSE: &str = "a line in the broker's log";
-/// The part of the coordinator's health that tells of taken client ids.
+/// The part of the coordinator's health that tells of logins that were taken away.
 const PART: &str = "client ids";
 /// Failed logins of one host are told once in this time.
 const LOGINS: Duration = Duration::from_secs(60);
@@ -71,6 +71,7 @@ impl Teller {
             Change::TakenOver { client_id, loser, taker } => {
                 self.taken(client_id, loser, taker, keeper).await;
             }
+            Change::Crowded { login, connections } => self.crowded(&login, connections, keeper).await,
             Change::Dropping { .. } => {}
         }
     }
@@ -187,21 +188,9 @@ impl Teller {
                  away until its next start: update it to another client id, or stop it and start it.",
                 text(&client_id)
             );
-            disabled = match keeper.take_away(thief, start, &cause).await {
-                Ok(()) => true,
-                Err(error) => {
-                    tracing::warn!(
-                        error = telemetry::chain(&error),
-                        "a login is not known to be taken away yet"
-                    );
-                    // What is written down is owed, and done by the next pass.
-                    !matches!(error, PassError::Store(_))
-                }
-            };
+            disabled = self.condemn(thief, start, &what, keeper, &cause).await;
             if disabled {
-                message.clone_from(&what);
-                self.condemned.insert(thief.clone(), (start, what));
-                self.judge();
+                message = what;
             }
         } else if login(taker.as_ref()).is_some() && login(taker.as_ref()) == login(loser.as_ref()) {
             message.push_str(" It is the same login: it connected again before the broker missed it.");
@@ -221,6 +210,49 @@ impl Teller {
         } else if let Some(telling) = self.takeovers.take(client_id, telling, Instant::now()) {
             self.publish(telling, Some(&cause));
         }
+    }
+
+    /// A plugin that connects without end leaves no connection for others. The plugin coordinator stops it.
+    async fn crowded(&mut self, login: &str, connections: usize, keeper: &Keeper) {
+        let Some(id) = login.strip_prefix("plugin.").and_then(|id| PluginId::parse(id).ok()) else { return };
+        let Some(start) = keeper.start_of(&id) else { return };
+        if is_canary(&id) || self.condemned.get(&id).is_some_and(|(condemned, _)| *condemned == start) {
+            return;
+        }
+        let what = format!(
+            "The plugin {id} has {connections} connections to the broker, more than the {MOST_OF_ONE} that a plugin may \
+             have. Its login was taken away until its next start."
+        );
+        let cause = Cause::new(CAUSE);
+        let disabled = self.condemn(&id, start, &what, keeper, &cause).await;
+        let telling = Telling {
+            kind: EventKind::Flood,
+            plugin_id: Some(id),
+            message: what,
+            details: json!({"connections": connections, "most": MOST_OF_ONE, "disabled": disabled}),
+        };
+        self.publish(telling, Some(&cause));
+    }
+
+    /// Takes the login of a start away. Answers whether that is done, or written down and therefore owed.
+    async fn condemn(
+        &mut self,
+        id: &PluginId,
+        start: StartId,
+        what: &str,
+        keeper: &Keeper,
+        cause: &Cause,
+    ) -> bool {
+        if let Err(error) = keeper.take_away(id, start, cause).await {
+            tracing::warn!(error = telemetry::chain(&error), "a login is not known to be taken away yet");
+            // What is written down is done by the next pass.
+            if matches!(error, PassError::Store(_)) {
+                return false;
+            }
+        }
+        self.condemned.insert(id.clone(), (start, what.to_owned()));
+        self.judge();
+        true
     }
 
     fn judge(&self) {

@@ -145,6 +145,36 @@ async fn a_plugin_that_takes_anothers_client_id_from_it_loses_its_login_until_it
 }
 
 #[tokio::test]
+async fn a_plugin_that_connects_without_end_loses_its_login_until_its_next_start() {
+    let (site, operator) = listening().await;
+    let mut events = site.operator().await;
+    let (greedy, other) = (spec("greedy"), spec("other"));
+    let (login, others) = (started(&site, &greedy).await, started(&site, &other).await);
+    let mut held = Vec::new();
+    while let Ok(client) = connect(&site, &login, &format!("greedy-{}", held.len())).await {
+        held.push(client);
+        assert!(held.len() < 500, "it connects without end");
+    }
+    let told = event(&mut events, EventKind::Flood).await;
+    assert_eq!((told.plugin_id, &told.details["disabled"]), (Some(id("greedy")), &true.into()));
+    assert_eq!(told.details["connections"], 33);
+    for client in &mut held {
+        client.ended().await.expect("it is thrown out");
+    }
+    assert!(!site.is_let_in(&login).await && site.is_let_in(&others).await);
+    let operator = tokio::sync::Mutex::new(operator);
+    eventually(SOON, || async {
+        let found = sessions(&mut *operator.lock().await).await.sessions;
+        let left = found.iter().filter(|s| s.login.as_deref() == Some("plugin.greedy")).count();
+        if left == 0 { Ok(()) } else { Err(format!("{left} are listed")) }
+    })
+    .await;
+
+    let next = site.plugins().await.provision(&greedy, StartId::new()).await.expect("a new start");
+    assert!(site.is_let_in(&next).await);
+}
+
+#[tokio::test]
 async fn who_comes_first_does_not_make_a_client_id_his_and_taking_ones_own_back_is_no_theft() {
     let (site, mut operator) = listening().await;
     let mut events = site.operator().await;

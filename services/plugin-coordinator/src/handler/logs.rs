@@ -1,8 +1,8 @@
 //! `logs`: the last lines that a plugin wrote.
 
-use chassis::{Reply, Request};
+use chassis::{Permit, Reply, Request};
 use envelope::payload::lifecycle::{LogsRequest, LogsResponse};
-use envelope::{ErrorBody, ErrorCode};
+use envelope::{ErrorBody, ErrorCode, Principal};
 
 use super::{Refusal, installed};
 use crate::context::Context;
@@ -10,8 +10,16 @@ use crate::context::Context;
 const MAX_LINES: u32 = 1000;
 const MAX_BYTES: usize = 256 * 1024;
 
-pub(super) async fn handle(ctx: &Context, request: &Request) -> Result<Reply, Refusal> {
+pub(super) async fn handle(ctx: &Context, permit: &Permit, request: &Request) -> Result<Reply, Refusal> {
     let LogsRequest { plugin_id: id, tail } = request.parse()?;
+    // A log may hold anything, passwords too.
+    if matches!(permit.principal(), Principal::Plugin(asking) if *asking != id) {
+        return Err(ErrorBody::new(
+            ErrorCode::Forbidden,
+            "A plugin reads its own log only; those of others are for operators.",
+        )
+        .into());
+    }
     if tail == 0 || tail > MAX_LINES {
         return Err(ErrorBody::new(
             ErrorCode::BadRequest,

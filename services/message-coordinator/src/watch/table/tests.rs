@@ -56,6 +56,39 @@ fn a_take_over_tells_both_logins_when_both_were_seen() {
 }
 
 #[test]
+fn a_plugin_has_as_many_connections_as_are_allowed_and_is_told_of_with_one_more() {
+    let crowded = |changes: &[Change]| {
+        changes.iter().find_map(|change| match change {
+            Change::Crowded { login, connections } => Some((login.clone(), *connections)),
+            _ => None,
+        })
+    };
+    let mut stage = Stage::new();
+    for n in 0..=MOST_OF_ONE {
+        for login in ["operator.ann", "coordinator.plugin"] {
+            let changes = stage.connect(&format!("{login}{n}"), login, "10.0.0.1:1");
+            assert_eq!(crowded(&changes), None, "{login} is no plugin");
+        }
+        let changes = stage.connect(&format!("a{n}"), "plugin.a", &format!("10.0.0.2:{n}"));
+        let expected = (n == MOST_OF_ONE).then(|| ("plugin.a".to_owned(), MOST_OF_ONE + 1));
+        assert_eq!(crowded(&changes), expected, "{n}");
+    }
+    // What ended counts no more, and who comes again under the same id is one.
+    stage.take(Line::Ended { client_id: Some("a0".into()), address: None });
+    stage.take(Line::Ended { client_id: Some("a1".into()), address: None });
+    assert_eq!(crowded(&stage.connect("a2", "plugin.a", "10.0.0.2:99")), None);
+    // An id that is cut hides whose it is, and not from where it comes.
+    let hidden = |stage: &mut Stage, n: usize| {
+        let line = Line::Hidden { beginning: "x".repeat(99), address: format!("10.0.0.2:{}", 1000 + n) };
+        crowded(&stage.take(line))
+    };
+    assert_eq!(hidden(&mut stage, 0), None);
+    assert_eq!(hidden(&mut stage, 1), Some(("plugin.a".to_owned(), MOST_OF_ONE + 1)));
+    stage.at = stage.at.after(COUNTED);
+    assert_eq!(hidden(&mut stage, 2), None, "those before may have ended");
+}
+
+#[test]
 fn a_taker_that_did_not_come_next_is_nobody() {
     let mut stage = Stage::new();
     stage.connect("x", "plugin.a", "10.0.0.1:1");
