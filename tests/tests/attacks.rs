@@ -12,12 +12,15 @@ mod attacks {
     mod bystander;
 
     mod archives;
+    mod binds;
     mod broker;
     mod containers;
     mod floods;
+    mod greed;
     mod manifests;
     mod requests;
     mod sessions;
+    mod terminal;
     mod tokens;
 
     use super::e2e::runner::Case;
@@ -30,8 +33,11 @@ mod attacks {
         cases.extend(tokens::cases());
         cases.extend(manifests::cases());
         cases.extend(archives::cases());
+        cases.extend(binds::cases());
         cases.extend(containers::cases());
+        cases.extend(greed::cases());
         cases.extend(floods::cases());
+        cases.extend(terminal::cases());
         cases
     }
 }

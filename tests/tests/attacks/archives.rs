@@ -1,16 +1,18 @@
 //! Images whose `/plugin.json` is not what a file should be: the coordinator reads it from an archive that the engine
 //! makes of a stranger's image.
 
+use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
 use envelope::{ErrorCode, Operation};
 use serde_json::json;
 use tests::stack::command::Run;
+use tests::stack::engine;
 use tests::stack::images::Script;
 
 use crate::e2e::runner::Case;
-use crate::e2e::world::{Shared, World, id, minimal};
+use crate::e2e::world::{Shared, World, id, minimal, sameness};
 
 pub fn cases() -> Vec<Case> {
     crate::beside![
@@ -26,14 +28,23 @@ pub fn cases() -> Vec<Case> {
         whoever_looks_into_a_folder_reads_what_is_in_it_without_the_defence,
         the_manifest_is_sixty_megabytes_of_nothing,
         a_reader_without_a_limit_keeps_sixty_megabytes_without_the_defence,
+        the_manifest_is_a_sparse_entry_that_unpacks_to_300_megabytes,
+        whoever_unpacks_a_sparse_entry_gets_300_megabytes_without_the_defence,
     ]
 }
 
-/// An entry of a tar archive (POSIX.1-1988, section 10.1.1), which no honest tool would make of a manifest.
+/// An archive of one entry (POSIX.1-1988, section 10.1.1), which no honest tool would make of a manifest.
 fn entry(kind: u8, link: &str, device: (u32, u32), content: &[u8]) -> Vec<u8> {
+    let mut archive = block(kind, "plugin.json", link, device, content);
+    archive.resize(archive.len() + 1024, 0);
+    archive
+}
+
+/// The header of an entry and its content.
+fn block(kind: u8, name: &str, link: &str, device: (u32, u32), content: &[u8]) -> Vec<u8> {
     let mut header = [0u8; 512];
     let mut put = |at: usize, text: &[u8]| header[at..at + text.len()].copy_from_slice(text);
-    put(0, b"plugin.json");
+    put(0, name.as_bytes());
     put(100, b"0000644\0");
     put(108, b"0000000\0");
     put(116, b"0000000\0");
@@ -49,7 +60,7 @@ fn entry(kind: u8, link: &str, device: (u32, u32), content: &[u8]) -> Vec<u8> {
     header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
     let mut archive = header.to_vec();
     archive.extend_from_slice(content);
-    archive.resize(archive.len().next_multiple_of(512) + 1024, 0);
+    archive.resize(archive.len().next_multiple_of(512), 0);
     archive
 }
 
@@ -79,7 +90,7 @@ async fn whoever_follows_a_link_reads_the_host_without_the_defence(_: Shared) {
 }
 
 fn read(place: &Path) -> String {
-    std::fs::read_to_string(place).expect("readable")
+    fs::read_to_string(place).expect("readable")
 }
 
 async fn the_manifest_is_a_link_up_and_out(world: Shared) {
@@ -97,7 +108,7 @@ async fn the_manifest_is_a_device_without_an_end(world: Shared) {
 
 async fn whoever_reads_a_device_never_ends_without_the_defence(_: Shared) {
     use std::io::Read as _;
-    let zero = std::fs::File::open("/dev/zero").expect("the same device on this machine");
+    let zero = fs::File::open("/dev/zero").expect("the same device on this machine");
     let read = std::io::copy(&mut zero.take(64 << 20), &mut std::io::sink()).expect("readable");
     assert_eq!(read, 64 << 20, "it gives as much as one asks for");
 }
@@ -117,7 +128,7 @@ async fn whoever_reads_a_pipe_waits_without_the_defence(_: Shared) {
     let waited = tokio::time::timeout(Duration::from_secs(1), &mut reading).await;
     assert!(waited.is_err(), "it was read");
     // Until somebody writes, which nobody does in a container that never runs.
-    std::fs::write(&place, "{}").expect("there is a reader");
+    fs::write(&place, "{}").expect("there is a reader");
     assert_eq!(reading.await.expect("it ends"), "{}");
 }
 
@@ -129,8 +140,8 @@ async fn the_manifest_is_a_folder(world: Shared) {
 async fn whoever_looks_into_a_folder_reads_what_is_in_it_without_the_defence(_: Shared) {
     let folder = tempfile::tempdir().expect("a folder");
     let place = folder.path().join("plugin.json");
-    std::fs::create_dir(&place).expect("a folder");
-    std::fs::write(place.join("another.json"), "{}").expect("a file");
+    fs::create_dir(&place).expect("a folder");
+    fs::write(place.join("another.json"), "{}").expect("a file");
     let tar = |what: &'static str| Run::new("tar", what.split(' ')).within(folder.path()).lines();
     tar("-cf copied.tar plugin.json").await.expect("an archive");
     let names = tar("-tf copied.tar").await.expect("it is one");
@@ -153,4 +164,54 @@ async fn a_reader_without_a_limit_keeps_sixty_megabytes_without_the_defence(_: S
     let manifest = sixty_megabytes("attacks-zeros");
     let read: serde_json::Value = serde_json::from_slice(&manifest).expect("a good manifest");
     assert_eq!((read["id"].as_str(), manifest.len()), (Some("attacks-zeros"), 60 << 20));
+}
+
+/// More than the plugin coordinator may have of memory.
+const SPARSE: usize = 300 << 20;
+
+/// A good manifest and a hole behind it, in an archive of a few kilobytes: a sparse entry as GNU tar writes it into
+/// extended headers (its format 1.0).
+fn sparse(name: &str) -> Vec<u8> {
+    let manifest = minimal(&id(name)).to_string();
+    let records = [
+        ("GNU.sparse.major", "1".to_owned()),
+        ("GNU.sparse.minor", "0".to_owned()),
+        ("GNU.sparse.name", "plugin.json".to_owned()),
+        ("GNU.sparse.realsize", SPARSE.to_string()),
+    ];
+    let records: String = records.iter().map(|(key, value)| record(key, value)).collect();
+    // The map of what is there: two pieces, the manifest at the beginning and nothing at the end.
+    let mut content = format!("2\n0\n{}\n{SPARSE}\n0\n", manifest.len()).into_bytes();
+    content.resize(content.len().next_multiple_of(512), 0);
+    content.extend_from_slice(manifest.as_bytes());
+    let mut archive = block(b'x', "PaxHeaders/plugin.json", "", (0, 0), records.as_bytes());
+    archive.extend(block(b'0', "GNUSparseFile.0/plugin.json", "", (0, 0), &content));
+    archive.resize(archive.len() + 1024, 0);
+    archive
+}
+
+/// A record of an extended header (POSIX.1-2001, pax): its length, which counts itself, then key and value.
+fn record(key: &str, value: &str) -> String {
+    let rest = format!(" {key}={value}\n");
+    let length = (rest.len()..).find(|length| length.to_string().len() + rest.len() == *length);
+    format!("{}{rest}", length.expect("there is one"))
+}
+
+async fn the_manifest_is_a_sparse_entry_that_unpacks_to_300_megabytes(world: Shared) {
+    let coordinator = world.stack.container("plugin-coordinator");
+    let seen = || async { engine::inspect(&coordinator).await.expect("an answer").expect("it is there") };
+    let before = sameness(&seen().await);
+    is_refused(&world, "attacks-sparse", sparse("attacks-sparse")).await;
+    // It kept none of it: with all of it, it would have been ended for want of memory.
+    assert_eq!(sameness(&seen().await), before, "the coordinator was ended");
+}
+
+async fn whoever_unpacks_a_sparse_entry_gets_300_megabytes_without_the_defence(_: Shared) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let archive = sparse("attacks-sparse");
+    assert!(archive.len() < 5000, "{} bytes", archive.len());
+    fs::write(folder.path().join("sparse.tar"), archive).expect("a file");
+    Run::new("tar", ["-xf", "sparse.tar"]).within(folder.path()).ok().await.expect("it is an archive");
+    let unpacked = fs::metadata(folder.path().join("plugin.json")).expect("it is there");
+    assert_eq!(unpacked.len(), SPARSE as u64);
 }

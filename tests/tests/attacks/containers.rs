@@ -6,9 +6,10 @@
 use envelope::Operation;
 use serde_json::json;
 use testkit::eventually;
-use tests::stack::VERSION;
 use tests::stack::command::Run;
+use tests::stack::engine;
 use tests::stack::images::Script;
+use tests::stack::{COORDINATORS, VERSION};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::OnceCell;
@@ -66,13 +67,22 @@ attacks! {
     the_network_is_reconfigured: "busybox ip link set lo down", &["--user", ROOT, "--cap-add", "NET_ADMIN"];
     rights_can_still_be_gained: "busybox grep -q 'NoNewPrivs:.0' /proc/self/status", &[];
     a_capability_is_left: "! busybox grep -q 'CapBnd:.0000000000000000' /proc/self/status", &[];
-    processes_are_made_without_end: "busybox test \"$(cat /sys/fs/cgroup/pids.max /sys/fs/cgroup/pids/pids.max 2>/dev/null)\" = max", &["--pids-limit", "-1"];
-    memory_is_taken_without_end: "m=$(cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null); busybox test \"$m\" = max || busybox test ${#m} -gt 15", &[];
     the_engines_socket_is_there: "busybox test -e /var/run/docker.sock || busybox test -e /run/docker.sock", &["--volume", "/var/run/docker.sock:/var/run/docker.sock"];
     what_only_coordinators_reach_is_reached: "busybox nc -w 2 registry 5000 </dev/null", &["--network", "PROJECT_control"];
-    a_service_of_the_host_is_reached: "busybox timeout 8 busybox nc -w 3 $(busybox ip route | busybox awk '/^default/ { print $3 }') PORT </dev/null | busybox grep -q welcome", &[];
+    what_only_coordinators_reach_is_reached_by_its_address: "busybox nc -w 2 REGISTRY 5000 </dev/null", &["--network", "PROJECT_control"];
+    a_coordinator_is_reached_by_its_address: "for one in COORDINATORS; do busybox nc -w 2 $one 80 </dev/null 2>&1; done | busybox grep -q refused", &["--network", "PROJECT_control"];
+    a_service_of_the_host_is_reached: "welcomes $(FIRST) PORT", &["--network", "PROJECT-with-an-address"];
     the_secrets_of_a_coordinator_are_read: "cat /secrets/password", &["--user", ROOT, "--volume", "PROJECT_security-secrets:/secrets:ro"];
 }
+
+/// The first address of the network that a container is on: there the host is, if it is anywhere on it. A network
+/// without a way out gives a container no route that would name it.
+const FIRST: &str = r#"busybox ipcalc -n "$(busybox ip -4 -o addr show scope global | busybox awk '{ print $4; exit }')" | busybox awk -F '[=.]' '{ print $2 "." $3 "." $4 "." $5 + 1 }'"#;
+/// Whether something greets at an address and port.
+const WELCOMES: &str =
+    r#"welcomes() { busybox timeout 8 busybox nc -w 3 "$1" "$2" </dev/null | busybox grep -q welcome; }"#;
+/// Greets whoever connects, as the host's service does.
+const GREETER: &str = "while :; do echo welcome | busybox nc -l -p PORT; done";
 
 /// The port of a service that the host offers on all its addresses: it greets whoever connects.
 static SERVICE: OnceCell<u16> = OnceCell::const_new();
@@ -89,10 +99,28 @@ async fn service() -> u16 {
     port
 }
 
-/// The command or argument for this run: with the service's port, and the framework's name.
+/// The address of a service's container on the network of this name.
+async fn address(container: &str, network: &str) -> String {
+    let found = engine::inspect(container).await.expect("the engine answers").expect("it is there");
+    let address = found["NetworkSettings"]["Networks"][network]["IPAddress"].as_str().unwrap_or_default();
+    assert!(!address.is_empty(), "{container} has no address on {network}");
+    address.to_owned()
+}
+
+/// The command or argument for this run: with the host's port, and the framework's names and addresses.
 async fn here(world: &World, text: &str) -> String {
     let port = SERVICE.get_or_init(service).await;
-    text.replace("PORT", &port.to_string()).replace("PROJECT", &world.stack.project)
+    let control = format!("{}_control", world.stack.project);
+    let mut coordinators = Vec::new();
+    for (service, _) in COORDINATORS {
+        coordinators.push(address(&world.stack.container(service), &control).await);
+    }
+    let registry = address(&world.stack.container("registry"), &control).await;
+    text.replace("PORT", &port.to_string())
+        .replace("PROJECT", &world.stack.project)
+        .replace("COORDINATORS", &coordinators.join(" "))
+        .replace("REGISTRY", &registry)
+        .replace("FIRST", FIRST)
 }
 
 static TOLD: OnceCell<String> = OnceCell::const_new();
@@ -104,7 +132,14 @@ async fn told(world: &World) -> &'static str {
 
 async fn run(world: &World) -> String {
     let plugin = id("attacks-inside");
-    let mut script = String::from("( ");
+    // What the plugin may reach: another container on its network, which greets on the same port.
+    let network = world.stack.project.clone();
+    let greeter = format!("{network}-greeter");
+    start_greeter(world, &greeter, &network).await;
+    let greeter_at = address(&greeter, &network).await;
+    let mut script = format!("{WELCOMES}\n( echo \"the first address is $({FIRST})\"\n");
+    let control = here(world, &format!("welcomes {greeter_at} PORT")).await;
+    script.push_str(&format!("if {control}; then echo \"a greeter is reached\"; fi\n"));
     for attack in ALL {
         let command = here(world, attack.command).await;
         script.push_str(&format!(
@@ -126,19 +161,51 @@ async fn run(world: &World) -> String {
     })
     .await;
     world.remove(&mut operator, &plugin, &source).await;
+    Run::docker(["rm", "--force", &greeter]).ok().await.expect("it is ours");
     log
+}
+
+async fn start_greeter(world: &World, name: &str, network: &str) {
+    let image = format!("bigskies/tools:{VERSION}");
+    let label = format!("com.docker.compose.project={}", world.stack.project);
+    let command = here(world, GREETER).await;
+    let run = ["run", "--detach", "--name", name, "--label", &label, "--network", network];
+    let run = run.into_iter().chain([image.as_str(), "sh", "-c", &command]);
+    Run::docker(run).ok().await.expect("the engine asks nobody");
+}
+
+/// A network without a way out as the framework's is, but with an address for the host on it.
+async fn network_with_an_address(world: &World) -> String {
+    let name = format!("{}-with-an-address", world.stack.project);
+    let label = format!("com.docker.compose.project={}", world.stack.project);
+    let create = ["network", "create", "--internal", "--label", &label, &name];
+    Run::docker(create).ok().await.expect("the engine makes it");
+    name
 }
 
 async fn is_refused(world: &World, name: &str) {
     let log = told(world).await;
     assert!(log.contains(&format!("tried {name} failed")), "{log}");
+    if name == "a_service_of_the_host_is_reached" {
+        // It asked at the right place and can see who greets: that nobody did says something.
+        let network = world.stack.project.as_str();
+        let gateway = "{{(index .IPAM.Config 0).Gateway}}";
+        let gateway = Run::docker(["network", "inspect", "--format", gateway, network]).line().await;
+        let first = format!("the first address is {}\n", gateway.expect("the engine keeps one for the host"));
+        assert!(log.contains(&first) && log.contains("a greeter is reached"), "{first}{log}");
+    }
 }
 
 async fn succeeds(world: &World, name: &str) {
     let attack = ALL.iter().find(|attack| attack.name == name).expect("it is listed");
+    let network = match name {
+        "a_service_of_the_host_is_reached" => Some(network_with_an_address(world).await),
+        _ => None,
+    };
     let image = format!("bigskies/tools:{VERSION}");
     let command = here(world, attack.command).await;
-    let command = format!("if ( {command} ) >/dev/null 2>&1; then echo succeeded; else echo failed; fi");
+    let command =
+        format!("{WELCOMES}\nif ( {command} ) >/dev/null 2>&1; then echo succeeded; else echo failed; fi");
     let mut without = Vec::new();
     for argument in attack.without {
         without.push(here(world, argument).await);
@@ -146,5 +213,8 @@ async fn succeeds(world: &World, name: &str) {
     let run = ["run", "--rm"].into_iter().chain(without.iter().map(String::as_str));
     let output = Run::docker(run.chain([image.as_str(), "sh", "-c", &command])).output().await;
     let text = output.expect("the engine answers").text;
+    if let Some(network) = network {
+        Run::docker(["network", "rm", &network]).ok().await.expect("nobody is on it");
+    }
     assert!(text.contains("succeeded"), "{command}: {text}");
 }

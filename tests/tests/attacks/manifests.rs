@@ -93,6 +93,7 @@ pub fn cases() -> Vec<Case> {
         a_tag_is_moved_after_the_installation,
         the_engine_would_mount_the_host_without_the_defence,
         the_engine_would_hand_out_its_socket_without_the_defence,
+        the_engine_would_hand_out_a_device_without_the_defence,
         the_engine_would_follow_dots_without_the_defence,
         the_engine_would_give_a_capability_without_the_defence,
         the_engine_would_share_the_hosts_network_without_the_defence,
@@ -308,6 +309,13 @@ async fn the_engine_would_hand_out_its_socket_without_the_defence(_: Shared) {
     let volume = format!("{socket}:/run/engine");
     let shown = engine(&["--volume", &volume], "busybox test -S /run/engine && echo there").await;
     assert!(shown.contains("there"), "{shown}");
+}
+
+async fn the_engine_would_hand_out_a_device_without_the_defence(_: Shared) {
+    // Whatever is in the host's `/dev`, under any name. This one takes nothing and harms nobody.
+    let asked = ["--device", "/dev/full:/dev/sda"];
+    let shown = engine(&asked, "echo x > /dev/sda; busybox stat -c %t:%T /dev/sda").await;
+    assert!(shown.contains("No space left") && shown.contains("1:7"), "{shown}");
 }
 
 async fn the_engine_would_follow_dots_without_the_defence(_: Shared) {

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use envelope::topic::{broker, plugin};
+use envelope::topic::{broker, coordinator, plugin};
 use envelope::{Coordinator, Operation};
 use serde_json::json;
-use testkit::{Broker, Client, Version, eventually};
+use testkit::{Broker, Client, Message, Version, eventually};
 use tests::stack::images::Script;
-use tests::stack::listener::Listener;
+use tests::stack::listener::{Listener, json as payload};
 
 use super::arena::{PATIENCE, arena};
 use super::bystander::{Bystander, Guard};
@@ -20,6 +20,8 @@ pub fn cases() -> Vec<Case> {
         queued_messages_are_inherited_without_the_defence,
         a_coordinator_is_pushed_off_by_its_client_id,
         whoever_knows_a_client_id_pushes_its_owner_off_without_the_defence,
+        the_victims_own_client_id_is_taken_from_it,
+        a_thief_takes_a_client_id_again_and_again_without_the_defence,
         nobody_in_particular_connects,
         anybody_connects_without_the_defence,
         the_attacker_gives_another_name_than_its_own,
@@ -103,6 +105,68 @@ async fn whoever_knows_a_client_id_pushes_its_owner_off_without_the_defence(_: S
     let thief = site.attack_as("coordinator.plugin", Version::V5).connect().await;
     owner.ended().await.expect("the owner of the client id is pushed off");
     drop(thief);
+}
+
+/// Two plugins; the second takes the client id that the first has declared. It loses its login for it.
+async fn the_victims_own_client_id_is_taken_from_it(world: Shared) {
+    let (victim, thief) = (id("attacks-robbed"), id("attacks-thief"));
+    let own = "attacks-robbed/app";
+    let mut declared = minimal(&victim);
+    declared["mqtt"] = json!({"client_id": own});
+    let mut operator = world.operator().await;
+    let mut sources = Vec::new();
+    for (plugin, manifest) in [(&victim, declared), (&thief, minimal(&thief))] {
+        let image = Script::healthy(plugin.as_str()).label(manifest).push(&world.stack).await;
+        sources.push(image.expect("the image builds"));
+        world.install_and_start(&mut operator, plugin, &sources[sources.len() - 1]).await;
+    }
+    let (victims, thiefs) = (login(&world.running(&victim).await), login(&world.running(&thief).await));
+    let as_victim = || Client::at(world.stack.mqtt_port, own).login(&victims.0, &victims.1);
+    let as_thief = || Client::at(world.stack.mqtt_port, own).login(&thiefs.0, &thiefs.1);
+    let watching = world.stack.operator_client(Version::V5).await.expect("connects");
+    let mut watch = Listener::on(watching, [coordinator::events(Coordinator::Message)]).await;
+
+    let mut robbed = as_victim().connect().await.expect("its own login");
+    // The loss is proven when the broker's log told of both.
+    eventually(PATIENCE, || async {
+        let told = world.operator().await.ask(Operation::Sessions, json!({})).await;
+        let sessions = told.data()["sessions"].as_array().cloned().unwrap_or_default();
+        let listed = sessions.iter().any(|s| s["client_id"] == own && s["login"] == *victims.0);
+        if listed { Ok(()) } else { Err(told.data().to_string()) }
+    })
+    .await;
+    let mut taken = as_thief().connect().await.expect("the broker lets it");
+    robbed.ended().await.expect("it was taken over");
+    let theft =
+        |m: &Message| m.topic.ends_with("/takeover") && payload(m)["payload"]["details"]["client_id"] == own;
+    let told = watch.wait("the theft", PATIENCE, theft).await;
+    let told = payload(&told)["payload"].clone();
+    let details = &told["details"];
+    assert_eq!((&told["plugin_id"], &details["disabled"]), (&json!(victim), &json!(true)), "{told:#}");
+    assert_eq!(details["loser"], *victims.0, "{told:#}");
+    assert_eq!(details["taker"], *thiefs.0, "{told:#}");
+    taken.ended().await.expect("the thief is thrown out");
+    assert!(as_thief().connect().await.is_err(), "the thief's login still opens the broker");
+    let other = world.stack.client(Version::V5).login(&thiefs.0, &thiefs.1);
+    assert!(other.connect().await.is_err(), "under another client id it still does");
+    let back = as_victim().connect().await.expect("the victim's login is as it was");
+    assert!(back.is_connected());
+
+    for (plugin, source) in [(&thief, &sources[1]), (&victim, &sources[0])] {
+        world.remove(&mut operator, plugin, source).await;
+    }
+}
+
+async fn a_thief_takes_a_client_id_again_and_again_without_the_defence(_: Shared) {
+    // The broker alone lets everybody in under every client id, as often as he likes.
+    let site = Bystander::start(Guard::On).await;
+    for time in 1..=3 {
+        let mut owner = site.witness_as("the victims").await;
+        let thief = site.attack_as("the victims", Version::V5).connect().await;
+        let thief = thief.unwrap_or_else(|e| panic!("time {time}: {e}"));
+        owner.ended().await.expect("the owner is pushed off");
+        assert!(thief.is_connected());
+    }
 }
 
 async fn nobody_in_particular_connects(world: Shared) {
