@@ -20,6 +20,7 @@ pub fn cases() -> Vec<Case> {
         a_log_fills_the_disk,
         a_log_has_one_line_without_an_end,
         health_is_said_ten_thousand_times,
+        health_is_said_without_a_pause,
         health_is_no_health,
     ]
 }
@@ -119,6 +120,35 @@ async fn health_is_said_ten_thousand_times(world: Shared) {
     let (said, told): (Vec<_>, Vec<_>) = watch.heard().iter().partition(|m| m.topic == topic);
     assert!(said.len() > 10 * told.len(), "{} messages, {} states", said.len(), told.len());
     world.remove(&mut operator, &plugin, &source).await;
+}
+
+/// Waits until the framework has stopped a plugin for a flood, and returns what it says why.
+pub(super) async fn stopped_for_a_flood(world: &World, plugin: &PluginId) -> String {
+    eventually(PATIENCE, || async {
+        let listed = world.operator().await.ask(Operation::List, json!({})).await;
+        let plugins = listed.data()["plugins"].as_array().cloned().unwrap_or_default();
+        let found = plugins.into_iter().find(|p| p["plugin_id"] == *plugin.as_str()).unwrap_or_default();
+        let reason = found["reason"].as_str().unwrap_or_default();
+        let is_it = found["phase"] == "stopped" && reason.contains("flood: ");
+        if is_it { Ok(reason.to_owned()) } else { Err(format!("{found:#}")) }
+    })
+    .await
+}
+
+async fn health_is_said_without_a_pause(world: Shared) {
+    let (plugin, source) = started(&world, "attacks-health-endless", "true").await;
+    let (user, password) = login(&world.running(&plugin).await);
+    let client =
+        world.stack.client(Version::V3).login(user, password).connect().await.expect("its own login");
+    let begin = std::time::Instant::now();
+    let said = health(&plugin, "healthy", "again");
+    // It is thrown out when it is stopped.
+    while client.publish(&plugin::health(&plugin), said.clone(), 1, false).await.is_ok() {
+        assert!(begin.elapsed() < PATIENCE, "it goes on and on");
+    }
+    let why = stopped_for_a_flood(&world, &plugin).await;
+    assert!(why.contains("messages a second"), "{why}");
+    world.remove(&mut world.operator().await, &plugin, &source).await;
 }
 
 /// A health message of a plugin, as the SDK document gives it.

@@ -9,8 +9,9 @@ use tests::stack::images::Script;
 use tests::stack::listener::Listener;
 
 use super::arena::{PATIENCE, arena};
+use super::floods::stopped_for_a_flood;
 use crate::e2e::runner::Case;
-use crate::e2e::world::{Shared, World, id, minimal, sameness};
+use crate::e2e::world::{Shared, World, id, login, minimal, sameness};
 
 pub fn cases() -> Vec<Case> {
     crate::beside![
@@ -18,6 +19,8 @@ pub fn cases() -> Vec<Case> {
         processes_are_made_without_the_defence,
         memory_is_taken_without_end,
         memory_is_taken_without_the_defence,
+        connections_are_made_without_end,
+        connections_are_made_without_the_defence,
     ]
 }
 
@@ -87,4 +90,42 @@ async fn memory_is_taken_without_end(world: Shared) {
 async fn memory_is_taken_without_the_defence(_: Shared) {
     let text = unlimited(MEMORY).await;
     assert!(text.contains("took all"), "{text}");
+}
+
+async fn connections_are_made_without_end(world: Shared) {
+    let arena = arena(&world).await;
+    let victim = sameness(&world.running(&arena.victim).await);
+    let plugin = id("attacks-connections");
+    let source = Script::healthy("attacks-connections").label(minimal(&plugin)).push(&world.stack).await;
+    let source = source.expect("the image builds");
+    let mut operator = world.operator().await;
+    world.install_and_start(&mut operator, &plugin, &source).await;
+    let login = login(&world.running(&plugin).await);
+    let held = connections(&world, &login).await;
+    assert!(held < MANY, "it has {held} connections");
+    let why = stopped_for_a_flood(&world, &plugin).await;
+    assert!(why.contains("connections to the broker"), "{why}");
+    assert_eq!(sameness(&world.running(&arena.victim).await), victim, "the victim is not as it was");
+    world.remove(&mut operator, &plugin, &source).await;
+}
+
+/// An operator's login has no such bound: the broker itself knows none.
+async fn connections_are_made_without_the_defence(world: Shared) {
+    assert_eq!(connections(&world, &world.stack.operator()).await, MANY);
+}
+
+/// More connections than anybody needs.
+const MANY: usize = 300;
+
+/// How many connections this login gets, up to [`MANY`], each under an id of its own.
+async fn connections(world: &World, login: &(String, String)) -> usize {
+    let mut held = Vec::new();
+    while held.len() < MANY {
+        let client = world.stack.client(Version::V5).login(login.0.clone(), login.1.clone());
+        match client.connect().await {
+            Ok(client) => held.push(client),
+            Err(_) => break,
+        }
+    }
+    held.len()
 }
