@@ -169,7 +169,8 @@ impl Conduct {
         };
         let names = || manifest.names().cloned().collect();
         let life = (start.id, start.started_at);
-        if state.hearing.runs(&record.id, life, names, Instant::now()) {
+        let listened = start.listened.is_some() && start.listened == start.started_at;
+        if state.hearing.runs(&record.id, life, listened, names, Instant::now()) {
             self.inner.wake.notify_one();
         }
         state.pulse.runs(&record.id, life)

@@ -11,11 +11,12 @@ use envelope::payload::state::PluginHealth;
 use envelope::{Envelope, PluginId};
 use tokio::time::Instant;
 
+use crate::engine::text;
 use crate::settings::MOST_HEALTH_MESSAGES;
 
 /// Intervals of silence after which health is stale.
 const STALE_INTERVALS: u32 = 3;
-const MAX_MESSAGE_CHARS: usize = 200;
+const MAX_MESSAGE_BYTES: usize = 400;
 
 /// What plugins report.
 #[derive(Clone, Default)]
@@ -201,7 +202,7 @@ impl HealthReports {
         let report = Report {
             at: Instant::now(),
             status: message.payload.status,
-            message: message.payload.message.chars().take(MAX_MESSAGE_CHARS).collect(),
+            message: text::line(&message.payload.message, MAX_MESSAGE_BYTES),
         };
         let unhealthy = report.status == HealthStatus::Unhealthy;
         reported.recent.push_back(unhealthy);
@@ -285,6 +286,20 @@ mod tests {
         assert!(matches!(reports.take(TOPIC, &forged), Taken::Refused(..)));
         assert!(matches!(reports.take(TOPIC, b"{}"), Taken::Refused(..)));
         assert_eq!(reports.take("bigskies/plugin/other/health", &ok), Taken::Foreign);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_told_on_is_a_line_that_no_terminal_acts_on() {
+        let reports = reports();
+        let message = format!("\u{1b}[2J\u{9b}2J\u{202e}dark\nroom {}", "x".repeat(1000));
+        let (component, status) = ("x".into(), HealthStatus::Degraded);
+        let health = Health { component, status, message, details: Default::default() };
+        let said = Envelope::new(MessageType::Status, "plugin:guid", health).encode();
+        reports.take(TOPIC, &said);
+        let told = reports.now(&id("guid"), None).message.expect("it said something");
+        assert!(told.contains("dark room x") && told.ends_with('…'), "{told:?}");
+        assert!(told.len() <= MAX_MESSAGE_BYTES + '…'.len_utf8(), "{told:?}");
+        assert!(!told.chars().any(|c| c.is_control() || c == '\u{202e}'), "{told:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -158,6 +158,9 @@ pub struct Start {
     /// When its process was last started.
     #[serde(default)]
     pub started_at: Option<Timestamp>,
+    /// The process of it that was last seen to listen to its control topics, by when that was started.
+    #[serde(default)]
+    pub listened: Option<Timestamp>,
 }
 
 /// How far a start has come. Each value is recorded when its step is done.

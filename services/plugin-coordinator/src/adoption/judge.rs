@@ -106,8 +106,13 @@ pub(super) fn judge(case: &Case<'_>) -> Result<Record, Refusal> {
         }
     };
     let phase = if progress == Some(StartProgress::Ready) { Phase::Running } else { Phase::Starting };
-    let start =
-        progress.map(|progress| Start { id: start_id, progress, generation: Some(made_for), started_at });
+    let start = progress.map(|progress| Start {
+        id: start_id,
+        progress,
+        generation: Some(made_for),
+        started_at,
+        listened: None,
+    });
     Ok(Record {
         id: id.clone(),
         uid: kept.uid,

@@ -55,19 +55,21 @@ impl Hearing {
         Self { grace, plugins: BTreeMap::new() }
     }
 
-    /// It runs and is ready. True when that is news.
+    /// It runs and is ready; `listened` when it is known to have listened in this life. True when that is news.
     pub(super) fn runs(
         &mut self,
         id: &PluginId,
         life: Life,
+        listened: bool,
         names: impl FnOnce() -> Vec<PluginId>,
         now: Instant,
     ) -> bool {
         if self.plugins.get(id).is_some_and(|listener| listener.life == life) {
             return false;
         }
-        let due = Some(Due { at: now + self.grace, alive_since: None });
-        self.plugins.insert(id.clone(), Listener { life, names: names(), listened: false, due });
+        // One that listened before we looked may have lost its connection since.
+        let due = Some(Due { at: now + self.grace, alive_since: listened.then_some(now) });
+        self.plugins.insert(id.clone(), Listener { life, names: names(), listened, due });
         true
     }
 
@@ -149,7 +151,7 @@ mod tests {
     fn running(now: Instant) -> (Hearing, Life) {
         let mut hearing = Hearing::new(GRACE);
         let life = (StartId::new(), Some(Timestamp::from_seconds(1)));
-        assert!(hearing.runs(&id(), life, || vec![id()], now));
+        assert!(hearing.runs(&id(), life, false, || vec![id()], now));
         (hearing, life)
     }
 
@@ -157,7 +159,7 @@ mod tests {
     fn a_plugin_is_looked_at_once_after_it_got_ready_and_again_in_another_life() {
         let now = Instant::now();
         let (mut hearing, life) = running(now);
-        assert!(!hearing.runs(&id(), life, || vec![id()], now), "no news");
+        assert!(!hearing.runs(&id(), life, false, || vec![id()], now), "no news");
         assert!(hearing.due(now + GRACE / 2).is_empty());
         assert_eq!(hearing.next(), Some(now + GRACE));
         let looks = hearing.due(now + GRACE);
@@ -167,7 +169,7 @@ mod tests {
         assert_eq!(hearing.next(), None);
         hearing.listens(&looks[0]);
         let again = (life.0, Some(Timestamp::from_seconds(2)));
-        assert!(hearing.runs(&id(), again, || vec![id()], now));
+        assert!(hearing.runs(&id(), again, false, || vec![id()], now));
         hearing.listens(&looks[0]);
         assert!(
             !hearing.due(now + GRACE)[0].listened,
@@ -188,6 +190,17 @@ mod tests {
         hearing.connected(&id(), now + GRACE * 2);
         hearing.disconnected(&id(), now + GRACE * 2);
         assert_eq!(hearing.due(now + GRACE * 3)[0].alive_since, Some(now + GRACE * 2));
+    }
+
+    #[test]
+    fn one_that_is_known_to_have_listened_is_looked_at_once_it_has_reported() {
+        let now = Instant::now();
+        let mut hearing = Hearing::new(GRACE);
+        let life = (StartId::new(), Some(Timestamp::from_seconds(1)));
+        assert!(hearing.runs(&id(), life, true, || vec![id()], now));
+        let look = hearing.due(now + GRACE).remove(0);
+        assert!(look.listened);
+        assert_eq!(look.alive_since, Some(now));
     }
 
     #[test]

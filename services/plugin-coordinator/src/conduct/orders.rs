@@ -56,6 +56,29 @@ async fn try_halt(
     Ok(())
 }
 
+/// Records that a plugin listens to its control topics in this life of its process.
+///
+/// # Errors
+/// The registry cannot be read or written.
+pub(crate) async fn listens(ctx: &Context, id: &PluginId, life: Life) -> Result<(), TableError> {
+    for _ in 1..LOOKS {
+        match try_listens(ctx, id, life).await {
+            Err(TableError::Changed(_)) => {}
+            done => return done,
+        }
+    }
+    try_listens(ctx, id, life).await
+}
+
+async fn try_listens(ctx: &Context, id: &PluginId, life: Life) -> Result<(), TableError> {
+    let Some(mut record) = ctx.registrations.plugin(id).await? else { return Ok(()) };
+    let Some(start) = record.start.as_mut().filter(|start| (start.id, start.started_at) == life) else {
+        return Ok(());
+    };
+    start.listened = start.started_at;
+    ctx.registrations.advance(Some(&mut record), None).await
+}
+
 /// What became of the wish to restart a plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Restart {

@@ -72,7 +72,12 @@ impl super::Conduct {
                 continue;
             }
             match ctx.peers.ping(&look.names).await {
-                Ok(true) => self.state().hearing.listens(&look),
+                Ok(true) => {
+                    self.state().hearing.listens(&look);
+                    if !look.listened {
+                        self.remember(ctx, &look).await;
+                    }
+                }
                 // It never did: it is one that takes no control messages.
                 Ok(false) if !look.listened => {}
                 Ok(false) => self.deaf(ctx, supervisor, &look).await,
@@ -81,6 +86,14 @@ impl super::Conduct {
                     self.state().hearing.later(&look, Instant::now());
                 }
             }
+        }
+    }
+
+    /// So that it is known also after a restart of this coordinator, when the broker may have been away as well.
+    async fn remember(&self, ctx: &Context, look: &Look) {
+        if let Err(error) = orders::listens(ctx, &look.id, look.life).await {
+            // It is looked at as one that never listened, should this coordinator end now.
+            tracing::warn!(plugin_id = %look.id, error = telemetry::chain(&error), "that it listens was not recorded");
         }
     }
 

@@ -60,6 +60,7 @@ fn record(desired: Desired, phase: Phase, start: Option<StartProgress>) -> Recor
             progress,
             generation: Some(Generation::FIRST),
             started_at: Some(now),
+            listened: None,
         }),
         owed: Vec::new(),
         last_exit: None,

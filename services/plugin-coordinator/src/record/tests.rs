@@ -57,6 +57,7 @@ pub(crate) fn record() -> Record {
             progress: StartProgress::Ready,
             generation: Some(Generation::FIRST),
             started_at: Some(at(1)),
+            listened: None,
         }),
         owed: Vec::new(),
         last_exit: None,

@@ -22,7 +22,7 @@ pub(super) async fn begin(ctx: &Context, subject: Subject) -> Result<(), StepErr
     let (cause, correlation_id) = subject.cause("the plugin should run");
     let mut record = subject.record.ok_or_else(missing_subject)?;
     let (progress, generation) = (StartProgress::Begun, Some(record.generation));
-    record.start = Some(Start { id: StartId::new(), progress, generation, started_at: None });
+    record.start = Some(Start { id: StartId::new(), progress, generation, started_at: None, listened: None });
     record.retry_at = None;
     record.enter(Phase::Starting, None, &cause, &correlation_id);
     Ok(ctx.registrations.advance(Some(&mut record), None).await?)

@@ -4,7 +4,7 @@ use envelope::payload::event::{Event, EventKind};
 use envelope::payload::state::PluginHealth;
 
 use super::*;
-use crate::conduct::Admission;
+use crate::conduct::{Admission, Conduct};
 use crate::supervisor::Supervisor;
 
 const LONG: Duration = Duration::from_secs(600);
@@ -147,6 +147,15 @@ async fn three_events_of_other_coordinators_stop_a_plugin_and_two_do_not() {
 }
 
 #[tokio::test]
+async fn a_plugin_with_too_many_connections_is_stopped_at_once() {
+    let stage = Stage::well().await;
+    stage.hears(EventKind::Flood, json!({"connections": 33, "most": 32, "disabled": true}));
+    stage.decide().await;
+    stage.settle().await;
+    stage.is_halted("flood: 33 connections to the broker").await;
+}
+
+#[tokio::test]
 async fn a_plugin_that_is_stopped_or_gone_is_not_stopped_again() {
     let stage = Stage::new().await;
     stage.ctx.conduct.asks_too_often(&stage.id);
@@ -256,6 +265,23 @@ async fn a_plugin_that_never_listened_is_not_deaf_and_one_that_has_not_come_back
     stage.listen().await;
     assert_eq!(stage.record().await.expect("installed").restart, None, "the broker did not answer");
     stage.listens(Some(false));
+    stage.pass_time(GRACE).await;
+    stage.listen().await;
+    assert!(stage.record().await.expect("installed").restart.is_some());
+}
+
+#[tokio::test]
+async fn a_plugin_that_got_deaf_while_the_coordinator_was_away_is_restarted() {
+    let mut stage = Stage::well().await;
+    stage.known_to_listen().await;
+    // Nothing is left of what the coordinator knew but the registry.
+    stage.ctx.conduct = Conduct::new(&stage.ctx.settings);
+    stage.listens(Some(false));
+    stage.settle().await;
+    stage.pass_time(GRACE).await;
+    stage.listen().await;
+    assert_eq!(stage.record().await.expect("installed").restart, None, "it has not reported since");
+    stage.surroundings().await;
     stage.pass_time(GRACE).await;
     stage.listen().await;
     assert!(stage.record().await.expect("installed").restart.is_some());
