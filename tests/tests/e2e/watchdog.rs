@@ -12,6 +12,7 @@ use tests::stack::command::Run;
 use tests::stack::images::Script;
 use tests::stack::listener::{Listener, json as payload};
 
+use super::outages::{start, stop};
 use super::runner::Case;
 use super::world::{Shared, World, id, login, minimal, sameness};
 
@@ -21,14 +22,16 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const LOOKED_AT: Duration = Duration::from_secs(120);
 
 pub fn cases() -> Vec<Case> {
-    crate::beside![
+    let mut cases = crate::beside![
         a_container_that_was_killed_is_started_again_with_its_login,
         a_plugin_that_used_too_much_memory_is_told_as_such_and_started_again,
         a_plugin_that_is_silent_is_restarted,
         a_plugin_that_says_that_it_does_not_work_is_restarted,
         a_plugin_that_stopped_listening_to_its_commands_is_restarted,
         what_somebody_changes_of_a_container_is_put_right,
-    ]
+    ];
+    cases.extend(crate::alone![a_plugin_that_got_deaf_while_the_coordinator_was_away_is_restarted]);
+    cases
 }
 
 /// Functions of the shell: `say` tells once how the plugin is, and `words` prints what it says.
@@ -174,17 +177,31 @@ async fn a_plugin_that_says_that_it_does_not_work_is_restarted(world: Shared) {
     remove(&world, &plugin, &source).await;
 }
 
-async fn a_plugin_that_stopped_listening_to_its_commands_is_restarted(world: Shared) {
-    // It listens for twenty seconds, and connects again without listening, as one does that subscribes once only.
-    let hears = r#"
+/// Listens for twenty seconds, and connects again without listening, as a plugin does that subscribes once only.
+const DEAFENS: &str = r#"
 mosquitto_sub $login -i "$PLUGIN_ID-ears" -W 20 -t "bigskies/plugin/$PLUGIN_ID/control/#" >/dev/null &
 talk() { mosquitto_pub $login -i "$PLUGIN_ID" -q 1 -t "bigskies/plugin/$PLUGIN_ID/health" -l; }
 for second in $(seq 25); do words healthy; sleep 1; done | talk
 while :; do words healthy; sleep 1; done | talk"#;
-    let (plugin, source, mut events) = started(&world, "watchdog-deaf", 2, Some(hears)).await;
+
+async fn a_plugin_that_stopped_listening_to_its_commands_is_restarted(world: Shared) {
+    let (plugin, source, mut events) = started(&world, "watchdog-deaf", 2, Some(DEAFENS)).await;
     let before = world.running(&plugin).await;
     let event = told(&mut events, PATIENCE, EventKind::Deaf, &plugin, "it is restarted").await;
     assert_eq!(event["cause"], "nobody is subscribed to its control topics");
+    runs_again(&world, &plugin, &before).await;
+    remove(&world, &plugin, &source).await;
+}
+
+async fn a_plugin_that_got_deaf_while_the_coordinator_was_away_is_restarted(world: Shared) {
+    let (plugin, source, mut events) = started(&world, "watchdog-deafened", 2, Some(DEAFENS)).await;
+    let before = world.running(&plugin).await;
+    // It is looked at ten seconds after it got ready.
+    tokio::time::sleep(Duration::from_secs(14)).await;
+    stop(&world, "plugin-coordinator").await;
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    start(&world, "plugin-coordinator").await;
+    told(&mut events, PATIENCE, EventKind::Deaf, &plugin, "it is restarted").await;
     runs_again(&world, &plugin, &before).await;
     remove(&world, &plugin, &source).await;
 }
