@@ -1,4 +1,4 @@
-//! A plugin that takes all that it can get: processes and memory. Others go on beside it.
+//! A plugin that takes all that it can get: processes, memory and connections. Others go on beside it.
 
 use envelope::{Operation, topic};
 use serde_json::json;

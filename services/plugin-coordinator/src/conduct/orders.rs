@@ -9,6 +9,20 @@ use crate::record::{Desired, StartProgress, Suspended};
 use crate::registrations::{LOOKS, TableError};
 use crate::supervisor::Supervisor;
 
+/// Does something to a record, and again where somebody else changed the record meanwhile.
+async fn unless_overtaken<T, F>(attempt: impl Fn() -> F) -> Result<T, TableError>
+where
+    F: Future<Output = Result<T, TableError>>,
+{
+    for _ in 1..LOOKS {
+        match attempt().await {
+            Err(TableError::Changed(_)) => {}
+            done => return done,
+        }
+    }
+    attempt().await
+}
+
 /// Stops a plugin until somebody asks for a start. An operation that would make it run ends.
 ///
 /// # Errors
@@ -19,13 +33,7 @@ pub(crate) async fn halt(
     id: &PluginId,
     why: &str,
 ) -> Result<(), TableError> {
-    for _ in 1..LOOKS {
-        match try_halt(ctx, supervisor, id, why).await {
-            Err(TableError::Changed(_)) => {}
-            done => return done,
-        }
-    }
-    try_halt(ctx, supervisor, id, why).await
+    unless_overtaken(|| try_halt(ctx, supervisor, id, why)).await
 }
 
 async fn try_halt(
@@ -61,13 +69,7 @@ async fn try_halt(
 /// # Errors
 /// The registry cannot be read or written.
 pub(crate) async fn listens(ctx: &Context, id: &PluginId, life: Life) -> Result<(), TableError> {
-    for _ in 1..LOOKS {
-        match try_listens(ctx, id, life).await {
-            Err(TableError::Changed(_)) => {}
-            done => return done,
-        }
-    }
-    try_listens(ctx, id, life).await
+    unless_overtaken(|| try_listens(ctx, id, life)).await
 }
 
 async fn try_listens(ctx: &Context, id: &PluginId, life: Life) -> Result<(), TableError> {
@@ -101,13 +103,7 @@ pub(crate) async fn restart(
     life: Life,
     why: &str,
 ) -> Result<Restart, TableError> {
-    for _ in 1..LOOKS {
-        match try_restart(ctx, id, life, why).await {
-            Err(TableError::Changed(_)) => {}
-            done => return done,
-        }
-    }
-    try_restart(ctx, id, life, why).await
+    unless_overtaken(|| try_restart(ctx, id, life, why)).await
 }
 
 async fn try_restart(ctx: &Context, id: &PluginId, life: Life, why: &str) -> Result<Restart, TableError> {
