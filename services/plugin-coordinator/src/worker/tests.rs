@@ -157,6 +157,23 @@ impl Stage {
         principal: &str,
         named: bool,
     ) {
+        let operation = self.accept(request, work, lasts, principal, named).await;
+        let mut record = self.record().await.filter(|_| change.is_some());
+        if let (Some(record), Some(change)) = (&mut record, change) {
+            change(record);
+        }
+        self.ctx.registrations.begin(&operation, record.as_ref(), None).await.expect("records");
+    }
+
+    /// Takes a request into the journal. Answers its operation, of which nothing is recorded yet.
+    async fn accept(
+        &self,
+        request: &str,
+        work: Work,
+        lasts: Duration,
+        principal: &str,
+        named: bool,
+    ) -> Running {
         let received = Received {
             id: request.into(),
             principal: principal.into(),
@@ -172,7 +189,7 @@ impl Stage {
             received_at: Timestamp::now(),
         };
         self.store.journal().accept(&received).await.expect("accepts");
-        let operation = Running {
+        Running {
             id: OperationId::new(),
             plugin_id: self.id.clone(),
             request_id: request.into(),
@@ -185,12 +202,7 @@ impl Stage {
             correlation_id: request.into(),
             traceparent: None,
             cancelled_by: None,
-        };
-        let mut record = self.record().await.filter(|_| change.is_some());
-        if let (Some(record), Some(change)) = (&mut record, change) {
-            change(record);
         }
-        self.ctx.registrations.begin(&operation, record.as_ref(), None).await.expect("records");
     }
 
     async fn ask_install(&self, request: &str) {

@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::*;
+use crate::engine::spec::Labels;
 use crate::engine::{ImageRef, State};
 use crate::peers::fake::login_of;
 use crate::registrations::{Everything, Name, Operated, Registrations, TableError};
@@ -24,22 +25,46 @@ const AT: &str = "BIGSKIES_KILLED_AT";
 const POLLS: &str = "BIGSKIES_KILLED_AFTER_POLLS";
 const LONG: Duration = Duration::from_secs(600);
 const SIGKILL: i32 = 9;
+/// What is in the reference of each of the plugin's images, and of no other.
+const PLUGIN: &str = "/focuser@";
 /// How many parts of a transaction are told apart: each is one exchange with the database's thread.
 const PARTS: u32 = 6;
 /// A whole life has at least so many transactions, or little was tried.
-const FEWEST: u32 = 20;
+const FEWEST: u32 = 100;
 
 /// What is asked for in a whole life, in this order.
-const REQUESTS: [&str; 6] = ["install", "start", "restart", "stop", "start again", "remove"];
+const REQUESTS: [&str; 11] = [
+    "install",
+    "start",
+    "config",
+    "update",
+    "rollback",
+    "cancelled update",
+    "restart",
+    "stop",
+    "stop instead",
+    "start again",
+    "remove",
+];
+/// The start that gives way to "stop instead".
+const GIVEN_UP: &str = "given up";
 
 /// What is not in the database: what engine and other coordinators hold.
 #[derive(Debug, Serialize, Deserialize)]
 struct Held {
-    image: bool,
-    /// The start of the container, and whether its process runs; none when it was never started.
-    container: Option<(StartId, Option<bool>)>,
+    images: Vec<String>,
+    container: Option<HeldContainer>,
     logins: Vec<StartId>,
     tokens: Vec<StartId>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct HeldContainer {
+    start: StartId,
+    image: String,
+    labels: Labels,
+    /// Whether its process runs; none when it was never started.
+    runs: Option<bool>,
 }
 
 /// The registry of a process that kills itself.
@@ -76,15 +101,19 @@ impl Killed {
     fn die(&self) -> ! {
         let container = self.engine.all().into_iter().find(|c| c.name == self.container).map(|found| {
             let start = found.label(crate::engine::label::START).and_then(|start| start.parse().ok());
-            let runs = match found.state {
-                State::Created => None,
-                state => Some(state.is_running()),
-            };
-            (start.expect("a start"), runs)
+            HeldContainer {
+                start: start.expect("a start"),
+                image: self.engine.spec(&self.container).expect("its spec").image,
+                runs: match found.state {
+                    State::Created => None,
+                    state => Some(state.is_running()),
+                },
+                labels: found.labels,
+            }
         });
         let list = |list: &Mutex<Vec<StartId>>| list.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let held = Held {
-            image: self.engine.images().iter().any(|image| image.contains(DIGEST)),
+            images: self.engine.images().into_iter().filter(|image| image.contains(PLUGIN)).collect(),
             container,
             logins: list(&self.peers.logins),
             tokens: list(&self.peers.tokens),
@@ -197,23 +226,87 @@ impl Stage {
     /// A stage with the database in this folder.
     async fn in_folder(folder: &Path) -> Self {
         let kept = tempfile::tempdir_in(folder).expect("a folder");
-        Self::at(folder, kept, manifest(), "1000:1000").await
+        let stage = Self::at(folder, kept, manifest(), "1000:1000").await;
+        stage.publish_second(&updates::second(), None);
+        stage
     }
 
     async fn ask_for(&self, request: &str) {
         match request {
             "install" => self.ask_install(request).await,
+            "config" => {
+                let change = |record: &mut Record| {
+                    record.release.config = Some(json!({"a": 2}));
+                    record.follow_change();
+                };
+                self.ask_and(request, Work::Config, Some(change), LONG, "operator:operator", true).await;
+            }
+            "update" => self.begin_update(request, None).await,
+            "rollback" => self.begin_rollback(request).await,
+            "cancelled update" => {
+                self.begin_update(request, None).await;
+                self.cancel().await;
+            }
             "restart" => {
                 let work = Work::Restart { stopped: false };
                 self.ask(request, work, Some(Desired::Running), LONG).await;
             }
             "stop" => self.ask(request, Work::Stop, Some(Desired::Stopped), LONG).await,
+            "stop instead" => {
+                if self.has_ended(GIVEN_UP).await.is_none() {
+                    self.ask(GIVEN_UP, Work::Start, Some(Desired::Running), LONG).await;
+                }
+                self.ask_instead(request).await;
+            }
             "remove" => {
                 let gone = Desired::Absent { remove_volumes: true };
                 self.ask(request, Work::Remove, Some(gone), LONG).await;
             }
             _ => self.ask(request, Work::Start, Some(Desired::Running), LONG).await,
         }
+    }
+
+    /// Records a stop, to which the operation that runs gives way.
+    async fn ask_instead(&self, request: &str) {
+        let start = self.under_way().await.expect("the start");
+        let mut record = self.record().await.expect("installed");
+        record.desired = Desired::Stopped;
+        let stop = self.accept(request, Work::Stop, LONG, "operator:operator", true).await;
+        let given_up = start.cancelled("by a stop request before it was done");
+        let instead = Some((&start, given_up));
+        self.ctx.registrations.begin(&stop, Some(&record), instead).await.expect("records");
+    }
+
+    async fn under_way(&self) -> Option<Running> {
+        self.ctx.registrations.running(&self.id).await.expect("reads")
+    }
+
+    /// Asks for the end of the operation that runs.
+    async fn cancel(&self) {
+        let running = self.under_way().await.expect("an operation");
+        assert!(self.ctx.registrations.cancel(&running.id, "operator:bob").await.expect("records"));
+    }
+
+    /// Its answer is the one that it gets when nobody is killed.
+    async fn ends_well(&self, request: &str) {
+        match request {
+            "cancelled update" => {
+                self.fails(request, ErrorCode::Cancelled).await;
+            }
+            "stop instead" => {
+                self.fails(GIVEN_UP, ErrorCode::Cancelled).await;
+                self.succeeds(request).await;
+            }
+            _ => {
+                self.succeeds(request).await;
+            }
+        }
+    }
+
+    /// The same as [`Stage::nothing_is_left`], and no image of either version.
+    async fn nothing_of_it_is_left(&self) {
+        self.nothing_is_left().await;
+        assert!(!self.engine.images().iter().any(|image| image.contains(PLUGIN)));
     }
 
     /// Whether there is an operation of this request, and whether it has ended.
@@ -223,10 +316,9 @@ impl Stage {
     }
 
     /// Makes what engine and other coordinators held when the process was killed.
-    async fn hold(&self, held: &Held) {
-        if held.image {
-            let reference: ImageRef =
-                format!("registry.example.com/focuser@{DIGEST}").parse().expect("a reference");
+    async fn hold(&self, held: Held) {
+        for image in held.images {
+            let reference: ImageRef = image.parse().expect("a reference");
             self.engine.pull(&reference, None, &mut |_| {}).await.expect("pulls");
         }
         *self.peers.logins.lock().unwrap_or_else(PoisonError::into_inner) = held.logins.clone();
@@ -237,15 +329,16 @@ impl Stage {
                 record.start.as_ref().is_some_and(|s| s.id == *start) || record.owed.contains(start)
             })
         };
-        let container = held.container.map(|(start, _)| start);
+        let container = held.container.as_ref().map(|container| container.start);
         for start in held.logins.iter().chain(&held.tokens).chain(&container) {
-            assert!(known(start), "of {start} nothing is recorded: {held:?} {record:?}");
+            assert!(known(start), "of {start} nothing is recorded: {record:?}");
         }
-        if let (Some((start, runs)), Some(record)) = (held.container, record) {
-            let login = login_of(&record.id, start);
-            let spec = self.ctx.policy.container(&record, &record.manifest(), start, &login);
+        if let (Some(container), Some(record)) = (held.container, record) {
+            let login = login_of(&record.id, container.start);
+            let mut spec = self.ctx.policy.container(&record, &record.manifest(), container.start, &login);
+            (spec.image, spec.labels) = (container.image, container.labels);
             self.engine.create(&spec).await.expect("creates");
-            if let Some(runs) = runs {
+            if let Some(runs) = container.runs {
                 self.engine.start(&spec.name).await.expect("starts");
                 assert!(runs || self.engine.crash(&spec.name, 0));
             }
@@ -281,7 +374,7 @@ async fn a_process_that_kills_itself_in_a_transaction() {
         let answer = serde_json::to_string(&stage.answer(request).await).expect("encodes");
         println!("answered: {request}: {answer}");
     }
-    stage.nothing_is_left().await;
+    stage.nothing_of_it_is_left().await;
 }
 
 fn child(folder: &Path, at: u32, polls: u32) -> Output {
@@ -299,7 +392,7 @@ fn child(folder: &Path, at: u32, polls: u32) -> Output {
 async fn recovers(folder: &Path, told: &str) {
     let stage = Stage::in_folder(folder).await;
     let held = std::fs::read(folder.join("held.json")).expect("what was held");
-    stage.hold(&serde_json::from_slice(&held).expect("decodes")).await;
+    stage.hold(serde_json::from_slice(&held).expect("decodes")).await;
     for line in told.lines() {
         if let Some(request) = line.strip_prefix("begun: ") {
             assert!(stage.has_ended(request).await.is_some(), "{request} was begun, and is gone");
@@ -312,16 +405,23 @@ async fn recovers(folder: &Path, told: &str) {
     for request in REQUESTS {
         match stage.has_ended(request).await {
             Some(true) => {}
-            Some(false) => stage.settle().await,
+            Some(false) => {
+                if request == "cancelled update"
+                    && stage.under_way().await.is_some_and(|r| r.cancelled_by.is_none())
+                {
+                    stage.cancel().await;
+                }
+                stage.settle().await;
+            }
             None => {
                 // What was accepted and not begun is handled again.
                 stage.ask_for(request).await;
                 stage.settle().await;
             }
         }
-        stage.succeeds(request).await;
+        stage.ends_well(request).await;
     }
-    stage.nothing_is_left().await;
+    stage.nothing_of_it_is_left().await;
     stage.store.close().await;
 }
 

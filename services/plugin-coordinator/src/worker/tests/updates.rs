@@ -60,7 +60,7 @@ impl Stage {
     }
 
     /// As the handler records it.
-    async fn roll_back(&self, request: &str) {
+    pub(super) async fn begin_rollback(&self, request: &str) {
         let record = self.record().await.expect("installed");
         let work = Work::Rollback(Box::new(Swap::of(&record.release)));
         let change = |record: &mut Record| {
@@ -68,6 +68,10 @@ impl Stage {
             record.stage(previous);
         };
         self.ask_and(request, work, Some(change), LONG, ADA, true).await;
+    }
+
+    async fn roll_back(&self, request: &str) {
+        self.begin_rollback(request).await;
         self.settle().await;
     }
 
