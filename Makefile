@@ -21,7 +21,7 @@ rotate-secrets: ## renew every generated secret while the framework runs
 test: ## run every test on real parts; the last line is the result
 	@deploy/test.sh
 
-drill: ## kill coordinators, broker and engine at every step of every operation (ONLY=start/prepare)
+drill: ## kill coordinators at every step of every operation, broker and engine at each kind of step (ONLY=start/prepare)
 	@deploy/drill.sh $(foreach part,$(ONLY),--only $(part))
 
 soak: ## operate, and kill, stop and freeze everything at random for MINUTES=60 (SEED=n, SPARE=engine)

@@ -30,9 +30,9 @@ pub enum Operation {
     Config,
     /// Tells all plugins and their states.
     List,
-    /// Tells everything about one plugin.
+    /// Tells everything about one plugin; a plugin that asks, of itself only.
     Inspect,
-    /// Tells the last lines that a plugin wrote.
+    /// Tells the last lines that a plugin wrote; a plugin that asks, its own only.
     Logs,
     /// Tells what a plugin may do beyond its own topics, and who approved it.
     Grants,

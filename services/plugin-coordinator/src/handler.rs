@@ -19,7 +19,7 @@ mod stop;
 mod update;
 
 use chassis::{Permit, Reply, Request};
-use envelope::{Answer, ErrorBody, ErrorCode, Operation, PluginId};
+use envelope::{Answer, ErrorBody, ErrorCode, Operation, PluginId, Principal};
 use manifest::Manifest;
 use serde_json::json;
 
@@ -94,7 +94,7 @@ async fn dispatch(
         Operation::Operations => operations::handle(ctx, request).await,
         Operation::Cancel => cancel::handle(ctx, supervisor, permit, request).await,
         Operation::List => list::handle(ctx).await,
-        Operation::Inspect => inspect::handle(ctx, request).await,
+        Operation::Inspect => inspect::handle(ctx, permit, request).await,
         Operation::Logs => logs::handle(ctx, permit, request).await,
         Operation::Grants => grants::handle(ctx, request).await,
         Operation::Approve => approve::handle(ctx, supervisor, permit, request).await,
@@ -115,6 +115,15 @@ async fn installed(ctx: &Context, id: &PluginId) -> Result<Record, Refusal> {
             format!("No plugin {id} is installed. See list for those that are, or install it first."),
         ))
     })
+}
+
+/// Keeps what may hold another's passwords from a plugin that asks for it.
+fn only_its_own(permit: &Permit, id: &PluginId) -> Result<(), Refusal> {
+    if matches!(permit.principal(), Principal::Plugin(asking) if asking != id) {
+        let message = format!("A plugin is shown this of itself only; of {id} it is shown to operators.");
+        return Err(ErrorBody::new(ErrorCode::Forbidden, message).into());
+    }
+    Ok(())
 }
 
 /// The operation that runs on the plugin, unless it is the one that this very request began before a restart.

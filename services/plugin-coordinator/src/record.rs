@@ -7,7 +7,8 @@ use envelope::payload::spec::{Presence, Spec};
 use envelope::payload::state::Phase;
 use envelope::{Generation, InstallUid, PluginId, StartId, Timestamp};
 use manifest::Manifest;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::operation::Named;
@@ -77,6 +78,7 @@ pub struct Release {
     /// Its digest.
     pub digest: String,
     /// Its manifest, as its author wrote it.
+    #[serde(deserialize_with = "readable_manifest")]
     pub manifest: Value,
     /// Where that came from.
     pub manifest_source: ManifestSource,
@@ -177,11 +179,22 @@ pub enum StartProgress {
     Ready,
 }
 
+/// A manifest that this version takes: one that another version recorded may ask for what is refused by now.
+fn readable_manifest<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
+    let manifest = Value::deserialize(deserializer)?;
+    match manifest::parse_value(manifest.clone(), &manifest::framework_version()) {
+        Ok(_) => Ok(manifest),
+        Err(faults) => {
+            Err(D::Error::custom(format!("this version of the framework refuses its manifest: {faults}")))
+        }
+    }
+}
+
 impl Release {
     /// The manifest, without what was taken back: whatever is made from it has no more than was granted.
     ///
     /// # Panics
-    /// Never: it was parsed before it was recorded, by this or an earlier version, which took no less.
+    /// Never: it was parsed before it was recorded, and again when it was read from there.
     pub fn manifest(&self) -> Manifest {
         manifest::parse_value(self.manifest.clone(), &manifest::framework_version())
             .map(|parsed| parsed.manifest.limited_to(&self.granted()))

@@ -302,6 +302,13 @@ async fn a_plugins_requests_need_its_own_token_and_permission(world: Shared) {
         let asked = json!({"plugin_id": pair.own});
         let answer = ask(&mut listener, &logs, Some(own.clone()), asked.clone()).await;
         assert_eq!(answer["success"], true, "{answer:#}");
+        // What may hold another's passwords: its log, and the end of it and the environment in what inspect tells.
+        for operation in [Operation::Logs, Operation::Inspect] {
+            let topic = pair.request_of_itself(operation);
+            let asked = json!({"plugin_id": pair.other});
+            let answer = ask(&mut listener, &topic, Some(own.clone()), asked).await;
+            assert_eq!(answer["error"]["code"], ErrorCode::Forbidden.as_str(), "{operation}: {answer:#}");
+        }
         for wrong in [None, Some(other.clone()), Some("a.b.c".to_owned()), Some(format!("{own}x"))] {
             let answer = ask(&mut listener, &logs, wrong, asked.clone()).await;
             assert_eq!(answer["error"]["code"], ErrorCode::TokenInvalid.as_str(), "{answer:#}");

@@ -1,15 +1,17 @@
 //! `inspect`: everything about one plugin.
 
-use chassis::{Reply, Request};
+use chassis::{Permit, Reply, Request};
 use envelope::payload::lifecycle::{ContainerSummary, Inspection, PluginRequest, PreviousRelease};
 
-use super::{Refusal, installed};
+use super::{Refusal, installed, only_its_own};
 use crate::context::Context;
 use crate::engine::State;
 use crate::{policy, report};
 
-pub(super) async fn handle(ctx: &Context, request: &Request) -> Result<Reply, Refusal> {
+pub(super) async fn handle(ctx: &Context, permit: &Permit, request: &Request) -> Result<Reply, Refusal> {
     let PluginRequest { plugin_id: id } = request.parse()?;
+    // It has the end of the last log, and the environment in the manifest.
+    only_its_own(permit, &id)?;
     let record = installed(ctx, &id).await?;
     let operation = ctx.registrations.running(&id).await?;
     let manifest = record.manifest();

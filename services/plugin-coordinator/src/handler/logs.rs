@@ -2,9 +2,9 @@
 
 use chassis::{Permit, Reply, Request};
 use envelope::payload::lifecycle::{LogsRequest, LogsResponse};
-use envelope::{ErrorBody, ErrorCode, Principal};
+use envelope::{ErrorBody, ErrorCode};
 
-use super::{Refusal, installed};
+use super::{Refusal, installed, only_its_own};
 use crate::context::Context;
 
 const MAX_LINES: u32 = 1000;
@@ -13,13 +13,7 @@ const MAX_BYTES: usize = 256 * 1024;
 pub(super) async fn handle(ctx: &Context, permit: &Permit, request: &Request) -> Result<Reply, Refusal> {
     let LogsRequest { plugin_id: id, tail } = request.parse()?;
     // A log may hold anything, passwords too.
-    if matches!(permit.principal(), Principal::Plugin(asking) if *asking != id) {
-        return Err(ErrorBody::new(
-            ErrorCode::Forbidden,
-            "A plugin reads its own log only; those of others are for operators.",
-        )
-        .into());
-    }
+    only_its_own(permit, &id)?;
     if tail == 0 || tail > MAX_LINES {
         return Err(ErrorBody::new(
             ErrorCode::BadRequest,

@@ -1,4 +1,5 @@
-//! `rollback`: goes back to what a plugin was before its last update. Asked twice, it is what it was before.
+//! `rollback`: goes back to what a plugin was before its last update. Asked twice, it is what it was before. What was
+//! taken back since then stays taken back.
 
 use chassis::{Permit, Reply, Request};
 use envelope::payload::lifecycle::PluginRequest;
@@ -8,6 +9,7 @@ use super::{Refusal, admit, start};
 use crate::context::Context;
 use crate::operation::{Running, Swap, Work};
 use crate::policy;
+use crate::record::{Desired, keys};
 use crate::supervisor::Supervisor;
 
 pub(super) async fn handle(
@@ -28,6 +30,16 @@ pub(super) async fn handle(
         );
         return Err(ErrorBody::new(ErrorCode::InvalidPhase, message).into());
     };
+    let lacks = previous.lacks();
+    if record.desired == Desired::Running && !lacks.is_empty() {
+        let message = format!(
+            "{id} {} cannot run without what was taken back from it: {}. Stop it, roll it back, and approve what it may \
+             have again; grants shows the list.",
+            previous.manifest().version,
+            keys(&lacks)
+        );
+        return Err(ErrorBody::new(ErrorCode::InvalidPhase, message).into());
+    }
     let timeout = previous.manifest().start_timeout();
     record.stage(previous);
     let lasts = policy::stop_bound(&plugin.manifest) + timeout + start::AROUND;

@@ -58,6 +58,11 @@ impl Release {
     pub fn granted(&self) -> Vec<Grant> {
         self.of(true).cloned().collect()
     }
+
+    /// What was taken back from a plugin and it cannot run without.
+    pub fn lacks(&self) -> Vec<Grant> {
+        self.of(false).filter(|grant| grant.is_needed_to_run()).cloned().collect()
+    }
 }
 
 impl Record {
@@ -77,7 +82,7 @@ impl Record {
 
     /// What was taken back from it and it cannot run without.
     pub fn lacks(&self) -> Vec<Grant> {
-        self.of(false).filter(|grant| grant.is_needed_to_run()).cloned().collect()
+        self.release.lacks()
     }
 
     /// Everything that it asks for.
@@ -112,8 +117,9 @@ impl Record {
         }
     }
 
-    /// Takes back what has this key: a plugin that cannot run without it is stopped, another one that runs gets
-    /// a new container. Answers what of it the plugin had; none when there is no such key.
+    /// Takes back what has this key, also for a rollback to come: a plugin that cannot run without it is stopped,
+    /// another one that runs gets a new container. Answers what of it the plugin had; none when there is no such
+    /// key.
     pub fn revoke(&mut self, key: &str, by: &str, at: Timestamp) -> Option<Vec<Grant>> {
         let (mut known, mut taken) = (false, Vec::new());
         for granted in self.release.grants.iter_mut().filter(|g| g.grant.key() == key) {
@@ -123,10 +129,18 @@ impl Record {
                 taken.push(granted.grant.clone());
             }
         }
+        self.settle_previous(&taken, |state| *state = GrantState::Revoked { by: by.to_owned(), at });
         if !taken.is_empty() {
             self.follow_change();
         }
         known.then_some(taken)
+    }
+
+    /// What is decided of a grant is decided of what it was before its last update too: a rollback, for which nobody
+    /// is asked, brings nothing back that was taken.
+    fn settle_previous(&mut self, decided: &[Grant], set: impl Fn(&mut GrantState)) {
+        let previous = self.previous.iter_mut().flat_map(|release| release.grants.iter_mut());
+        previous.filter(|g| decided.contains(&g.grant)).for_each(|g| set(&mut g.state));
     }
 
     /// Gives back everything that was taken back: a plugin that runs gets a new container. Answers what that
@@ -137,6 +151,7 @@ impl Record {
             granted.state = GrantState::Approved { by: by.to_owned(), at };
             given.push(granted.grant.clone());
         }
+        self.settle_previous(&given, |state| *state = GrantState::Approved { by: by.to_owned(), at });
         if !given.is_empty() {
             self.follow_change();
         }

@@ -210,6 +210,24 @@ async fn rows_that_cannot_be_read_are_left_out_and_their_ids_are_known() {
 }
 
 #[tokio::test]
+async fn a_row_with_a_manifest_that_this_version_refuses_cannot_be_read_and_says_why() {
+    let subject = InSqlite::new().await;
+    let registrations = subject.registrations();
+    register(&subject, "one").await;
+    register(&subject, "two").await;
+    let refused = "UPDATE plugins SET record = json_set(record, '$.release.manifest.dependencies', \
+                   json('{\"min_framework_version\": \"999.0.0\"}')) WHERE id = 'one'";
+    let done = sqlx::query(refused).execute(subject.0.pool()).await.expect("writes");
+    assert_eq!(done.rows_affected(), 1);
+    let everything = registrations.everything().await.expect("reads");
+    assert_eq!((everything.plugins.len(), everything.unreadable), (1, 1));
+    let error = registrations.plugin(&id("one")).await.expect_err("cannot be read");
+    let told = telemetry::chain(&error);
+    assert!(told.contains("refuses its manifest") && told.contains("/min_framework_version"), "{told}");
+    assert!(registrations.ids().await.expect("reads").iter().eq(["one", "two"]));
+}
+
+#[tokio::test]
 async fn a_write_of_what_was_read_before_another_write_changes_nothing() {
     for (which, subject) in subjects().await {
         let registrations = subject.registrations();

@@ -328,3 +328,30 @@ async fn only_the_newest_ended_operations_are_kept() {
     assert_eq!(count("request_id IN ('install', 'start')").await, 2);
     assert_eq!(count("id = 'old-0'").await, 0);
 }
+
+#[tokio::test]
+async fn what_was_taken_back_after_an_update_stays_taken_back_in_a_rollback() {
+    let stage = Stage::running().await;
+    let mut second = asking();
+    second["version"] = json!("2.0.0");
+    stage.publish_second(&second, None);
+    stage.update("update", None).await;
+    stage.succeeds("update").await;
+    stage.ask_revoke("revoke", TOPIC, LONG).await;
+    stage.settle().await;
+    let taken = |record: &Record| record.revoked().iter().map(manifest::Grant::key).collect::<Vec<_>>();
+    for request in ["back", "forth"] {
+        stage.begin_rollback(request).await;
+        stage.settle().await;
+        stage.succeeds(request).await;
+        let record = stage.record().await.expect("installed");
+        assert_eq!(taken(&record), [TOPIC], "{request}");
+        let name = stage.ctx.policy.container_name(&stage.id);
+        assert!(stage.engine.spec(&name).expect("it runs").image.ends_with(&record.release.digest));
+        assert!(!record.manifest().topics().publish.iter().any(|topic| TOPIC.ends_with(topic.as_str())));
+    }
+    // Given back, it is given back to both.
+    let mut record = stage.record().await.expect("installed");
+    assert_eq!(record.restore(ADA, Timestamp::now()).len(), 1);
+    assert!(record.releases().all(|release| release.granted().len() == 4));
+}
