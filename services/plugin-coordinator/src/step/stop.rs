@@ -11,7 +11,7 @@ use manifest::Manifest;
 
 use super::{StepError, Subject, missing_subject};
 use crate::context::Context;
-use crate::engine::Exit;
+use crate::engine::{EngineError, Exit};
 use crate::operation::Work;
 use crate::peers::Thread;
 use crate::record::{Desired, Record};
@@ -55,13 +55,13 @@ async fn note_exit(
     container: &str,
     exit: Exit,
 ) -> Result<ExitRecord, StepError> {
-    let tail = ctx.engine.logs(container, TAIL_LINES, TAIL_BYTES).await?;
-    let seen = ExitRecord {
-        code: exit.code,
-        oom_killed: exit.oom_killed,
-        at: crate::clock::now(),
-        log_tail: tail.text,
+    let log_tail = match ctx.engine.logs(container, TAIL_LINES, TAIL_BYTES).await {
+        Ok(tail) => tail.text,
+        // Somebody removes the container just now, and its log with it.
+        Err(EngineError::NotFound { .. } | EngineError::Conflict { .. }) => String::new(),
+        Err(error) => return Err(error.into()),
     };
+    let seen = ExitRecord { code: exit.code, oom_killed: exit.oom_killed, at: crate::clock::now(), log_tail };
     record.last_exit = Some(seen.clone());
     Ok(seen)
 }

@@ -388,6 +388,30 @@ async fn a_life_ends_the_same_when_any_call_of_the_engine_fails_once_or_its_answ
 }
 
 #[tokio::test]
+async fn a_log_that_is_gone_with_its_container_fails_no_restart_and_no_stop() {
+    let gone = || EngineError::Conflict {
+        doing: Verb::Logs,
+        on: "focuser".into(),
+        message: "can not get logs from container which is dead or marked for removal".into(),
+    };
+    let stage = Stage::new().await;
+    stage.install().await;
+    stage.start().await;
+    let restart = Work::Restart { stopped: false };
+    stage.engine.fail_next(Verb::Logs, gone());
+    stage.ask("restart", restart, Some(Desired::Running), Duration::from_secs(600)).await;
+    stage.settle().await;
+    stage.succeeds("restart").await;
+    let exit = stage.record().await.expect("installed").last_exit.expect("it was stopped");
+    assert_eq!(exit.log_tail, "");
+    stage.engine.fail_next(Verb::Logs, gone());
+    stage.ask("stop", Work::Stop, Some(Desired::Stopped), Duration::from_secs(600)).await;
+    stage.settle().await;
+    stage.succeeds("stop").await;
+    assert_eq!(stage.containers().await, 0);
+}
+
+#[tokio::test]
 async fn a_plugin_that_never_reports_is_removed_again_and_its_last_lines_are_told() {
     let mut stage = Stage::new().await;
     stage.install().await;
