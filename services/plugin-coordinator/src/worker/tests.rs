@@ -44,6 +44,8 @@ use crate::settings::Settings;
 
 const INSTALLATION: &str = "6f1c0d5e-0000-4000-8000-000000000001";
 const SOURCE: &str = "registry.example.com/focuser:1.0.0";
+/// What is in the reference of each of the plugin's images, and of no other.
+const IMAGES: &str = "/focuser@";
 const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
 struct Stage {
@@ -315,6 +317,7 @@ impl Stage {
         assert!(self.record().await.is_none());
         let image = self.engine.image(&format!("registry.example.com/focuser@{DIGEST}")).await;
         assert!(image.expect("answers").is_none());
+        assert!(!self.engine.images().iter().any(|image| image.contains(IMAGES)));
         assert!(self.peers.logins.lock().expect("not poisoned").is_empty());
         assert!(self.peers.tokens.lock().expect("not poisoned").is_empty());
     }

@@ -25,8 +25,6 @@ const AT: &str = "BIGSKIES_KILLED_AT";
 const POLLS: &str = "BIGSKIES_KILLED_AFTER_POLLS";
 const LONG: Duration = Duration::from_secs(600);
 const SIGKILL: i32 = 9;
-/// What is in the reference of each of the plugin's images, and of no other.
-const PLUGIN: &str = "/focuser@";
 /// How many parts of a transaction are told apart: each is one exchange with the database's thread.
 const PARTS: u32 = 6;
 /// A whole life has at least so many transactions, or little was tried.
@@ -113,7 +111,7 @@ impl Killed {
         });
         let list = |list: &Mutex<Vec<StartId>>| list.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let held = Held {
-            images: self.engine.images().into_iter().filter(|image| image.contains(PLUGIN)).collect(),
+            images: self.engine.images().into_iter().filter(|image| image.contains(IMAGES)).collect(),
             container,
             logins: list(&self.peers.logins),
             tokens: list(&self.peers.tokens),
@@ -303,12 +301,6 @@ impl Stage {
         }
     }
 
-    /// The same as [`Stage::nothing_is_left`], and no image of either version.
-    async fn nothing_of_it_is_left(&self) {
-        self.nothing_is_left().await;
-        assert!(!self.engine.images().iter().any(|image| image.contains(PLUGIN)));
-    }
-
     /// Whether there is an operation of this request, and whether it has ended.
     async fn has_ended(&self, request: &str) -> Option<bool> {
         let all = self.ctx.registrations.operations(None, 100).await.expect("reads");
@@ -374,7 +366,7 @@ async fn a_process_that_kills_itself_in_a_transaction() {
         let answer = serde_json::to_string(&stage.answer(request).await).expect("encodes");
         println!("answered: {request}: {answer}");
     }
-    stage.nothing_of_it_is_left().await;
+    stage.nothing_is_left().await;
 }
 
 fn child(folder: &Path, at: u32, polls: u32) -> Output {
@@ -421,7 +413,7 @@ async fn recovers(folder: &Path, told: &str) {
         }
         stage.ends_well(request).await;
     }
-    stage.nothing_of_it_is_left().await;
+    stage.nothing_is_left().await;
     stage.store.close().await;
 }
 
