@@ -17,6 +17,7 @@ pub mod rate;
 
 mod audit;
 mod caller;
+mod contained;
 mod flood;
 mod listening;
 mod refusal;
@@ -28,6 +29,7 @@ mod watch;
 
 pub use caller::{CallError, Caller};
 pub use config::{Fault, Section};
+pub use contained::{Panicked, contained, contained_blocking};
 pub use health::HealthBoard;
 pub use process::run;
 pub use publisher::Publisher;

@@ -1,6 +1,7 @@
 //! The process around a coordinator: arguments, start, drain, exit code.
 //!
-//! Exit codes: 0 drained after SIGTERM or SIGINT, 64 bad configuration (EX_USAGE of sysexits), 1 failed.
+//! Exit codes: 0 drained after SIGTERM or SIGINT, 64 bad configuration (EX_USAGE of sysexits), 70 a fault
+//! of its own that is not contained (EX_SOFTWARE), 1 failed.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,6 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::task::TaskTracker;
 
 use crate::config::{BrokerLogin, ConfigError, Loaded, load};
+use crate::contained::end_at_panics;
 use crate::disk::Disk;
 use crate::listening::Listening;
 use crate::router::Router;
@@ -92,6 +94,7 @@ fn bad_configuration(error: &ConfigError) -> ExitCode {
 
 fn start<S: Service>(loaded: Loaded<S::Settings>, login: BrokerLogin) -> anyhow::Result<()> {
     telemetry::init(S::COORDINATOR.as_str(), &loaded.common.log)?;
+    end_at_panics();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         let shutdown = Shutdown::new();

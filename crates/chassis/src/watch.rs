@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use crate::caller::Caller;
+use crate::contained::contained;
 use crate::health::{Condition, HealthBoard};
 use crate::listening::Listening;
 use crate::service::{Delivery, Service, Shutdown};
@@ -77,7 +78,8 @@ impl<S: Service> Watch<S> {
                                 self.heard(c, &delivery);
                             }
                         } else {
-                            self.take(delivery).await;
+                            // One message that brings a fault to light is lost, and none after it.
+                            let _logged = contained(self.take(delivery)).await;
                         }
                     }
                 }

@@ -287,12 +287,17 @@ impl Running {
     /// Its answer when it is ended before it was done. `how` goes on after "was ended".
     pub(crate) fn cancelled(&self, how: &str) -> Answer {
         let note = match (&self.work, self.work.swap()) {
-            (Work::Approve | Work::RevokeGrant, _) => " What it says of grants is recorded and holds.",
-            (Work::Config, _) => " The configuration is recorded and holds.",
-            (_, Some(swap)) if swap.swapped => {
-                " What it brought has its place already; rollback brings back what was."
+            (Work::Approve | Work::RevokeGrant, _) => {
+                " What it says of grants is recorded and holds.".to_owned()
             }
-            _ => "",
+            (Work::Config, _) => " The configuration is recorded and holds.".to_owned(),
+            (_, Some(Swap { failed: Some(failed), from, .. })) => {
+                format!(" {} It had gone back to {} already.", failed.message, from.version)
+            }
+            (_, Some(Swap { swapped: true, .. })) => {
+                " What it brought has its place already; rollback brings back what was.".to_owned()
+            }
+            _ => String::new(),
         };
         let message = format!("{} of {} was ended {how}.{note}", self.work.operation(), self.plugin_id);
         Answer::Failure(ErrorBody::new(ErrorCode::Cancelled, message))

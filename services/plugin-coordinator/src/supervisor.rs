@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chassis::health::Condition;
-use chassis::{HealthBoard, Shutdown};
+use chassis::{HealthBoard, Shutdown, contained};
 use envelope::PluginId;
+use envelope::payload::event::EventKind;
 use futures_util::StreamExt;
 use tokio::sync::{Notify, watch};
 use tokio_util::task::TaskTracker;
@@ -21,6 +22,8 @@ use crate::worker::{Next, Worker};
 
 /// How long the sweep at the start may take.
 const SWEEP: Duration = Duration::from_secs(10);
+/// How long the work for a plugin rests after a fault of our own in it.
+const AFTER_FAULT: Duration = Duration::from_secs(10);
 const RECONNECT: Duration = Duration::from_secs(2);
 /// How often is looked whether what was lost is there again.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
@@ -89,7 +92,7 @@ impl Supervisor {
         slots.insert(id.clone(), slot.clone());
         let supervisor = self.clone();
         let id = id.clone();
-        self.inner.tasks.spawn(async move { supervisor.work(id, slot).await });
+        self.inner.tasks.spawn(async move { supervisor.keep_working(id, slot).await });
     }
 
     /// Wakes nobody from now on.
@@ -135,7 +138,24 @@ impl Supervisor {
         }
     }
 
-    async fn work(self, id: PluginId, slot: Arc<Slot>) {
+    /// Works for one plugin to the end, through faults of our own: none of them is another plugin's trouble.
+    async fn keep_working(&self, id: PluginId, slot: Arc<Slot>) {
+        while let Err(panicked) = contained(self.work(id.clone(), slot.clone())).await {
+            let message = format!("The work for {id} ended by {panicked}. It begins anew.");
+            self.inner.ctx.reporter.notice(
+                EventKind::Drift,
+                &id,
+                message,
+                "a fault of the coordinator's own",
+            );
+            tokio::select! {
+                () = self.inner.shutdown.cancelled() => return,
+                () = tokio::time::sleep(AFTER_FAULT) => {}
+            }
+        }
+    }
+
+    async fn work(&self, id: PluginId, slot: Arc<Slot>) {
         let mut worker = Worker::in_places(self.inner.ctx.clone(), id.clone(), self.inner.places.clone());
         // Kept over what wakes the worker meanwhile, so that it does not begin at the end of the queue again.
         let mut turn = None;

@@ -16,6 +16,7 @@ use super::received::{bad_request, expired};
 use super::storage::RETRY;
 use super::{Router, fresh, shortened};
 use crate::audit;
+use crate::contained::contained;
 use crate::flood::InHand;
 use crate::refusal::{authorise, internal};
 use crate::service::{Permit, Reply, Request, Service};
@@ -180,17 +181,13 @@ impl<S: Service> Router<S> {
         telemetry::join(&span, request.traceparent.as_deref());
         let traceparent = telemetry::traceparent(&span);
         let request = Request { traceparent: traceparent.clone(), ..request };
-        let permit = authorise(topic, token.as_deref(), &self.verifier, Timestamp::now());
-        let result = match permit {
-            Err(error) => Err(error),
-            Ok(permit) => {
-                let work = async move { self.handle(permit, request).await }.instrument(span.clone());
-                // In a task of its own, so that a bug in one handler is an answer and not an end.
-                match tokio::spawn(work).await {
-                    Ok(result) => result,
-                    Err(error) => Err(span.in_scope(|| internal(&error))),
-                }
-            }
+        let work = async {
+            let permit = authorise(topic, token.as_deref(), &self.verifier, Timestamp::now())?;
+            self.handle(permit, request).await
+        };
+        let result = match contained(work.instrument(span.clone())).await {
+            Ok(result) => result,
+            Err(panicked) => Err(span.in_scope(|| internal(&panicked))),
         };
         log(&span, &result);
         (result, traceparent)

@@ -20,7 +20,7 @@ pub(crate) async fn check(manifest: &Manifest, config: Option<&Value>) -> Result
     }
     let id = manifest.id.clone();
     let (judge, judged) = (manifest.clone(), config.cloned());
-    let task = tokio::task::spawn_blocking(move || judge.check_config(judged.as_ref()));
+    let task = chassis::contained_blocking(move || judge.check_config(judged.as_ref()));
     let invalid = |why: String| ErrorBody::new(ErrorCode::ConfigInvalid, why);
     let faults = match tokio::time::timeout(PATIENCE, task).await {
         Ok(Ok(Ok(()))) => return Ok(()),

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use chassis::HealthBoard;
 use envelope::InstanceId;
 
 use super::*;
 use crate::clock::simulated::Clock;
+use crate::engine::fake::Gate;
 use crate::registrations::fake::FakeRegistrations;
 use crate::supervisor::Supervisor;
 
@@ -322,4 +324,39 @@ async fn the_last_of_fifty_that_are_removed_at_once_takes_their_image_along() {
     crowd.until(Duration::from_secs(60), gone).await;
     assert_eq!(crowd.engine.all().len(), 0);
     assert!(!crowd.engine.images().contains(&IMAGE.to_owned()), "{:?}", crowd.engine.images());
+}
+
+/// A fault of the coordinator's own that two looks at one container bring to light.
+#[derive(Debug)]
+struct Faulty {
+    container: String,
+    left: std::sync::atomic::AtomicUsize,
+}
+
+#[async_trait]
+impl Gate for Faulty {
+    async fn pass(&self, verb: Verb, on: &str, effect: &mut (dyn FnMut() + Send)) -> Result<(), EngineError> {
+        use std::sync::atomic::Ordering::SeqCst;
+        let meets = verb == Verb::Inspect && on == self.container;
+        if meets && self.left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok() {
+            panic!("a fault");
+        }
+        effect();
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_of_our_own_in_the_work_for_one_of_fifty_is_not_its_end() {
+    let mut crowd = Crowd::of(0).await;
+    let faulty = Arc::new(Faulty { container: crowd.container(0), left: 2.into() });
+    crowd.ctx.engine = Arc::new(crowd.engine.gated(faulty));
+    crowd.supervisor = Supervisor::new(crowd.ctx.clone());
+    crowd.ask_for_starts().await;
+    let others = async |crowd: &Crowd| crowd.in_phase(Phase::Running).await == COUNT - 1;
+    let took = crowd.until(Duration::from_secs(30), others).await;
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    let all = async |crowd: &Crowd| crowd.in_phase(Phase::Running).await == COUNT;
+    crowd.until(Duration::from_secs(60), all).await;
+    assert!(matches!(crowd.registrations.answer("plugin-0"), Some(Answer::Success(_))));
 }

@@ -15,9 +15,20 @@ use crate::supervisor::Supervisor;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 impl Stage {
-    /// Asks an operation's own handler.
+    /// Asks an operation's own handler, which lets it in.
     async fn handle(&self, supervisor: &Supervisor, operation: Operation, payload: Value) -> Reply {
-        let id = operation.to_string();
+        self.asks(&operation.to_string(), supervisor, operation, payload).await.expect("is let in")
+    }
+
+    /// Asks an operation's own handler.
+    async fn asks(
+        &self,
+        request: &str,
+        supervisor: &Supervisor,
+        operation: Operation,
+        payload: Value,
+    ) -> Result<Reply, ErrorBody> {
+        let id = request.to_owned();
         let received = Received {
             id: id.clone(),
             principal: "operator:ada".into(),
@@ -36,7 +47,7 @@ impl Stage {
         let ada = OperatorName::parse("ada").expect("a name");
         let permit = Permit::for_test(Principal::Operator(ada), operation);
         let request = Request { id: id.clone(), correlation_id: id, traceparent: None, payload };
-        handler::handle(&self.ctx, supervisor, &permit, &request).await.expect("is let in")
+        handler::handle(&self.ctx, supervisor, &permit, &request).await
     }
 
     /// Until a verb of the engine is called, as somebody else does what stands around it.
@@ -181,4 +192,60 @@ async fn what_a_kill_left_at_the_engine_is_swept_before_anything_is_asked_of_it(
     stage.succeeds("install").await;
     let calls: Vec<Verb> = stage.engine.calls().into_iter().map(|call| call.verb).collect();
     assert_eq!((calls.first(), stage.engine.count(Verb::Sweep)), (Some(&Verb::Sweep), 1), "{calls:?}");
+}
+
+#[tokio::test]
+async fn a_stop_during_the_way_back_says_that_it_went_back() {
+    let stage = Stage::up().await;
+    let mut broken = second();
+    broken["version"] = json!("2.0.0");
+    stage.publish_second(&broken, Some(3));
+    let supervisor = stage.supervisor();
+    let starts = stage.engine.count(Verb::Start);
+    stage.begin_update("update", None).await;
+    supervisor.wake(&stage.id);
+    stage.called(Verb::Start, starts + 1).await;
+    let hold = stage.engine.hold(Verb::Start);
+    stage.called(Verb::Start, starts + 2).await;
+    let asked = json!({"plugin_id": stage.id});
+    assert!(matches!(stage.handle(&supervisor, Operation::Stop, asked).await, Reply::Later));
+    drop(hold);
+    stage.answered("stop").await;
+    stage.succeeds("stop").await;
+    let error = stage.fails("update", ErrorCode::Cancelled).await;
+    assert!(error.message.contains("2.0.0 did not get ready"), "{}", error.message);
+    assert!(error.message.ends_with("It had gone back to 1.0.0 already."), "{}", error.message);
+    assert_eq!(stage.record().await.expect("installed").release.manifest["version"], "1.0.0");
+}
+
+#[tokio::test]
+async fn what_runs_is_not_rolled_back_to_what_cannot_run() {
+    let stage = Stage::running().await;
+    let supervisor = stage.supervisor();
+    let asked = json!({"plugin_id": stage.id});
+    let device = json!({"plugin_id": stage.id, "grant": DEVICE});
+    stage.handle(&supervisor, Operation::RevokeGrant, device).await;
+    stage.answered("revoke-grant").await;
+    let mut less = asking();
+    less["version"] = json!("2.0.0");
+    less["devices"] = json!([]);
+    stage.publish_second(&less, None);
+    stage.update("less", None).await;
+    stage.succeeds("less").await;
+    stage.asks("again", &supervisor, Operation::Start, asked.clone()).await.expect("is let in");
+    stage.answered("again").await;
+    stage.succeeds("again").await;
+    let refused =
+        stage.asks("refused", &supervisor, Operation::Rollback, asked.clone()).await.expect_err("refused");
+    assert_eq!(refused.code, ErrorCode::InvalidPhase);
+    assert!(refused.message.contains("1.0.0 cannot run without"), "{}", refused.message);
+    assert!(refused.message.contains(DEVICE), "{}", refused.message);
+    assert_eq!(stage.record().await.expect("installed").release.manifest["version"], "2.0.0");
+    // As it says: stopped, it can be.
+    stage.handle(&supervisor, Operation::Stop, asked.clone()).await;
+    stage.answered("stop").await;
+    stage.handle(&supervisor, Operation::Rollback, asked).await;
+    stage.answered("rollback").await;
+    stage.succeeds("rollback").await;
+    assert_eq!(stage.record().await.expect("installed").release.manifest["version"], "1.0.0");
 }
