@@ -2,8 +2,8 @@
 //!
 //! An accepted request's record is written with its row in the journal and gets its result with the outcome,
 //! each in one transaction, so a kill leaves neither a request without a record nor a record without its
-//! result. The trail is bounded, and nobody can push the others' records out: a plugin keeps its newest
-//! [`Bounds::per_plugin`], all plugins together half of everything, and a refusal that repeats itself is
+//! result. The trail is bounded, and nobody can push the others' records out: each keeps its newest
+//! [`Bounds::of_one`], all plugins together half of everything, and a refusal that repeats itself is
 //! counted on the first. Nothing of a request's payload is in it but the name of what it was asked on.
 
 mod find;
@@ -39,15 +39,19 @@ impl Bounds {
     pub const RECORDS: u32 = 10_000;
     /// Most records of one plugin.
     const PER_PLUGIN: u32 = 500;
+    /// Most records of one account.
+    const PER_ACCOUNT: u32 = 2500;
 
     /// The newest `records` are kept.
     pub fn of(records: u32) -> Self {
         Self { records: records.max(1) }
     }
 
-    /// Records of one plugin: its newest 500, or a quarter of everything where that is less.
-    pub fn per_plugin(self) -> u32 {
-        Self::PER_PLUGIN.min(self.records / 4).max(1)
+    /// Records of one principal: the newest 500 of a plugin, 2,500 of an account, or a quarter of everything where
+    /// that is less.
+    pub fn of_one(self, principal: &str) -> u32 {
+        let most = if principal.starts_with("plugin:") { Self::PER_PLUGIN } else { Self::PER_ACCOUNT };
+        most.min(self.records / 4).max(1)
     }
 
     /// Records of all plugins together.
@@ -241,17 +245,15 @@ async fn insert(
     .bind(row.request_id)
     .execute(&mut *connection)
     .await?;
-    // One plugin's bound at each of its records: that reads no more of the index than the plugin may have.
-    if entry.principal.starts_with("plugin:") {
-        sqlx::query(
-            "DELETE FROM audit WHERE principal = ?1 AND id <= \
-             (SELECT id FROM audit WHERE principal = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
-        )
-        .bind(&entry.principal)
-        .bind(bounds.per_plugin())
-        .execute(&mut *connection)
-        .await?;
-    }
+    // One's own bound at each record: that reads no more of the index than one may have.
+    sqlx::query(
+        "DELETE FROM audit WHERE principal = ?1 AND id <= \
+         (SELECT id FROM audit WHERE principal = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+    )
+    .bind(&entry.principal)
+    .bind(bounds.of_one(&entry.principal))
+    .execute(&mut *connection)
+    .await?;
     if done.last_insert_rowid() % TRIM_EVERY == 0 {
         trim(connection, bounds).await?;
     }

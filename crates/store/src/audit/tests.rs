@@ -191,11 +191,25 @@ async fn a_flood_of_refusals_does_not_push_the_records_of_others_out() {
 async fn only_the_newest_records_are_kept() {
     let stage = Stage::new(100).await;
     for n in 0..400 {
-        stage.accept(&n.to_string(), "operator:ann", None).await;
+        stage.accept(&n.to_string(), &format!("operator:ann-{}", n % 5), None).await;
     }
     let kept = stage.all().await;
     assert!((100..164).contains(&kept.len()), "{}", kept.len());
     assert_eq!(kept[0].correlation_id, "c-399");
+}
+
+#[tokio::test]
+async fn an_account_that_asks_without_end_pushes_only_its_own_records_out() {
+    let stage = Stage::new(400).await;
+    for n in 0..20 {
+        stage.accept(&format!("o{n}"), "operator:ann", Some("mount")).await;
+    }
+    for n in 0..600 {
+        stage.accept(&format!("v{n}"), "operator:viewer", None).await;
+    }
+    assert_eq!(stage.count("operator:viewer").await, 100, "a quarter of everything");
+    assert_eq!(stage.count("operator:ann").await, 20);
+    assert_eq!(stage.all().await[0].correlation_id, "c-v599");
 }
 
 #[tokio::test]
