@@ -209,9 +209,9 @@ impl Adoption {
 
     async fn remove(&self, id: &PluginId, container: &Container) {
         let message = format!("Container {} belongs to no installed plugin and was removed.", container.name);
-        self.ctx.reporter.notice(EventKind::Drift, id, message, "a look at all containers");
-        if let Err(error) = self.ctx.engine.remove(&container.id).await {
-            tracing::warn!(error = telemetry::chain(&error), "a container was not removed");
+        match self.ctx.engine.remove(&container.id).await {
+            Ok(_) => self.ctx.reporter.notice(EventKind::Drift, id, message, "a look at all containers"),
+            Err(error) => tracing::warn!(error = telemetry::chain(&error), "a container was not removed"),
         }
     }
 

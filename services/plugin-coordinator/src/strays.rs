@@ -49,9 +49,9 @@ pub(crate) async fn remove(ctx: &Context) {
             "Container {} bears the label of {} and is not its container; it was removed.",
             container.name, record.id
         );
-        ctx.reporter.notice(EventKind::Drift, &record.id, message, "a look at all containers");
-        if let Err(error) = ctx.engine.remove(&container.id).await {
-            tracing::warn!(error = telemetry::chain(&error), "a container was not removed");
+        match ctx.engine.remove(&container.id).await {
+            Ok(_) => ctx.reporter.notice(EventKind::Drift, &record.id, message, "a look at all containers"),
+            Err(error) => tracing::warn!(error = telemetry::chain(&error), "a container was not removed"),
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::engine::{Health, State};
 use crate::operation::Running;
 use crate::places::{Place, Places};
 use crate::plan::{Drift, Observed, Process, Step, View, plan};
-use crate::policy::PLUGIN_LABEL;
+use crate::policy::Role;
 use crate::record::Record;
 use crate::step::{self, StepError, Subject};
 
@@ -63,6 +63,8 @@ pub(crate) struct Worker {
     wants_place: bool,
     /// Whether the last step failed, and was to put the forwarder right.
     hindered: bool,
+    /// Whether the last look found somebody else's container under the plugin's name.
+    name_is_taken: bool,
     /// Failures of the same step in a row, and the last of them.
     trouble: u32,
     last: Option<ErrorBody>,
@@ -79,6 +81,7 @@ impl Worker {
             place: None,
             wants_place: false,
             hindered: false,
+            name_is_taken: false,
             trouble: 0,
             last: None,
         }
@@ -215,7 +218,7 @@ impl Worker {
                 step::enter(&ctx, operation.as_mut(), step).await?;
                 #[cfg(feature = "drill")]
                 self.hold_at_a_wait(operation.as_ref(), step).await;
-                self.last = Some(waiting(step, &self.id));
+                self.last = Some(self.waiting(step));
                 return Ok(Next::Wait(WAIT));
             }
             _ => {}
@@ -252,7 +255,7 @@ impl Worker {
         let left = again.operation.as_ref().map(|operation| operation.deadline.since(now));
         let result = match tokio::time::timeout(left.unwrap_or(STEP).min(STEP), taken).await {
             Ok(result) => result,
-            Err(_) => Err(StepError::passing(waiting(step, &self.id))),
+            Err(_) => Err(StepError::passing(self.waiting(step))),
         };
         match result {
             Ok(()) => {
@@ -300,6 +303,26 @@ impl Worker {
         crate::holds::at(&self.id, during, step.name(), crate::holds::Moment::Before).await;
     }
 
+    /// What is said of a wait that was too long.
+    fn waiting(&self, step: Step) -> ErrorBody {
+        use envelope::ErrorCode::{DependencyUnavailable, EngineRefused, EngineUnavailable, TimedOut};
+        let (code, whom) = match step {
+            Step::AwaitAcl => (DependencyUnavailable, "the message coordinator has not applied its rights"),
+            Step::AwaitAbsent => {
+                (DependencyUnavailable, "the message coordinator has not taken its rights away")
+            }
+            Step::AwaitEngine if self.name_is_taken => (
+                EngineRefused,
+                "a container that is not ours has its container's name; rename or remove that",
+            ),
+            Step::AwaitEngine => (EngineUnavailable, "the container engine does not answer"),
+            _ => (TimedOut, "the step took too long"),
+        };
+        let (id, name) = (&self.id, step.name());
+        let message = format!("{id} waited for too long at the step {name}: {whom}. See `bigskies status`.");
+        ErrorBody::new(code, message)
+    }
+
     /// Listens to the plugin's health: where the SDK document says under its id and its alias, and where its
     /// manifest says.
     fn listen(&self, manifest: &manifest::Manifest) {
@@ -316,9 +339,10 @@ impl Worker {
     }
 
     /// The container as the engine shows it.
-    async fn observe(&self, record: &Record, manifest: &manifest::Manifest) -> Seen {
-        let ctx = &self.ctx;
+    async fn observe(&mut self, record: &Record, manifest: &manifest::Manifest) -> Seen {
+        let ctx = &self.ctx.clone();
         let name = ctx.policy.container_name(&self.id);
+        let was_taken = std::mem::take(&mut self.name_is_taken);
         let found = match ctx.engine.inspect(&name).await {
             // One that has another name now is no less there.
             Ok(None) => step::renamed(ctx, record).await,
@@ -332,12 +356,16 @@ impl Worker {
                 return Seen::nothing(Observed::Unknown);
             }
         };
-        let ours = container.label(crate::engine::label::INSTALLATION) == Some(ctx.policy.installation())
-            && container.label(PLUGIN_LABEL) == Some(self.id.as_str());
-        if !ours {
-            let message =
-                format!("The name {name} is taken by a container that is not ours; it is left alone.");
-            ctx.reporter.notice(EventKind::Refused, &self.id, message, "a foreign container");
+        if !ctx.policy.is_of(&self.id, Role::Plugin, &container) {
+            self.name_is_taken = true;
+            if !was_taken {
+                let message = format!(
+                    "The name {name} is taken by a container that is not ours. It is left alone, and {} has to \
+                     wait until it is removed or has another name.",
+                    self.id
+                );
+                ctx.reporter.notice(EventKind::Refused, &self.id, message, "a foreign container");
+            }
             return Seen::nothing(Observed::Unknown);
         }
         let state = match container.state {
@@ -380,20 +408,6 @@ fn feeling(ctx: &Context, record: &Record, health: PluginHealth) -> Feeling {
         PluginHealth::Healthy | PluginHealth::Degraded => Feeling::Well,
         PluginHealth::Unhealthy | PluginHealth::Stale | PluginHealth::Unknown => Feeling::Unwell,
     }
-}
-
-fn waiting(step: Step, id: &PluginId) -> ErrorBody {
-    use envelope::ErrorCode::{DependencyUnavailable, EngineUnavailable, TimedOut};
-    let (code, whom) = match step {
-        Step::AwaitAcl => (DependencyUnavailable, "the message coordinator has not applied its rights"),
-        Step::AwaitAbsent => (DependencyUnavailable, "the message coordinator has not taken its rights away"),
-        Step::AwaitEngine => (EngineUnavailable, "the container engine does not answer"),
-        _ => (TimedOut, "the step took too long"),
-    };
-    ErrorBody::new(
-        code,
-        format!("{id} waited for too long at the step {}: {whom}. See `bigskies status`.", step.name()),
-    )
 }
 
 #[cfg(test)]

@@ -47,7 +47,7 @@ async fn no_secret_is_in_a_log_an_event_a_retained_topic_an_image_a_label_or_a_p
     operator.ask(Operation::RemoveOperator, json!({"name": "night-shift"})).await.data();
     operator.ask(Operation::Audit, json!({"limit": 1000})).await.data();
     operator.ask_about(Operation::Inspect, &id).await.data();
-    assert!(secrets.found.len() >= 11, "{:?}", secrets.found.keys());
+    assert!(secrets.found.len() >= 12, "{:?}", secrets.found.keys());
 
     let mut places = BTreeMap::new();
     places.insert("what operators hear".to_owned(), heard(&mut events).await);
@@ -151,10 +151,15 @@ impl Secrets {
                 self.add(&format!("the key of the {c} coordinator, as base64 for URLs"), &key);
             }
         }
-        let server = world.stack.file_of("mqtt-broker", "/secrets/server.pem").await.expect("it is there");
-        let server = String::from_utf8(server).expect("PEM is text");
-        let (_, key) = server.split_once("PRIVATE KEY-----\n").expect("it holds a key");
-        self.add("the broker's private key", key.lines().next().unwrap_or(""));
+        for (whose, service, file) in [
+            ("the broker's private key", "mqtt-broker", "/secrets/server.pem"),
+            ("the certificate authority's private key", "init", "/volumes/authority-secrets/ca.key"),
+        ] {
+            let pem = world.stack.file_of(service, file).await.expect("it is there");
+            let pem = String::from_utf8(pem).expect("PEM is text");
+            let (_, key) = pem.split_once("PRIVATE KEY-----\n").expect("it holds a key");
+            self.add(whose, key.lines().next().unwrap_or(""));
+        }
         self.add("the operator's password", &world.stack.operator().1);
     }
 

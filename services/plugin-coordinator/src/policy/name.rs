@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use envelope::{PluginId, StartId};
 
 use super::Policy;
-use crate::engine::label;
 use crate::engine::spec::Labels;
+use crate::engine::{Container, label};
 
 /// The plugin that a container, network or volume belongs to.
 pub const PLUGIN_LABEL: &str = "org.bigskies.plugin_id";
@@ -57,6 +57,13 @@ impl Policy {
     /// The name of the container that carries a plugin's published ports.
     pub fn forwarder_name(&self, id: &PluginId) -> String {
         forwarder_of(&self.container_name(id))
+    }
+
+    /// Whether a container is what this installation made for the plugin, whatever its name.
+    pub fn is_of(&self, id: &PluginId, role: Role, container: &Container) -> bool {
+        container.label(label::INSTALLATION) == Some(self.installation())
+            && container.label(PLUGIN_LABEL) == Some(id.as_str())
+            && container.label(ROLE_LABEL) == Some(role.as_str())
     }
 
     pub(super) fn volume_name(&self, id: &PluginId, name: &str) -> String {

@@ -8,7 +8,7 @@ use manifest::Manifest;
 use super::{StepError, Subject, missing_subject};
 use crate::context::Context;
 use crate::engine::{Container, State, label};
-use crate::policy::{PLUGIN_LABEL, ROLE_LABEL, Role};
+use crate::policy::Role;
 use crate::record::{Record, StartProgress};
 
 /// Makes the forwarder of a start, if there has to be one, and removes one of another start.
@@ -107,9 +107,5 @@ pub(super) async fn mend(ctx: &Context, subject: &Subject) -> Result<(), StepErr
 /// The container of the forwarder's name, when it is ours.
 async fn ours(ctx: &Context, id: &PluginId) -> Result<Option<Container>, StepError> {
     let there = ctx.engine.inspect(&ctx.policy.forwarder_name(id)).await?;
-    Ok(there.filter(|there| {
-        there.label(label::INSTALLATION) == Some(ctx.policy.installation())
-            && there.label(PLUGIN_LABEL) == Some(id.as_str())
-            && there.label(ROLE_LABEL) == Some(Role::Forwarder.as_str())
-    }))
+    Ok(there.filter(|there| ctx.policy.is_of(id, Role::Forwarder, there)))
 }

@@ -14,6 +14,7 @@ use crate::context::Context;
 use crate::engine::{EngineError, Exit};
 use crate::operation::Work;
 use crate::peers::Thread;
+use crate::policy::Role;
 use crate::record::{Desired, Record};
 
 const TAIL_LINES: u32 = 50;
@@ -33,7 +34,11 @@ pub(super) async fn collect(
         // First: without the plugin's container nobody would look for it.
         super::forward::remove(ctx, &record.id).await?;
     }
-    let Some(container) = ctx.engine.inspect(&name).await? else { return Ok(None) };
+    // A container of somebody else that has its name is not ours to stop or remove.
+    let there = ctx.engine.inspect(&name).await?;
+    let Some(container) = there.filter(|there| ctx.policy.is_of(&record.id, Role::Plugin, there)) else {
+        return Ok(None);
+    };
     let exit = if container.state.is_running() {
         ctx.engine.stop(&name, manifest.stop_timeout()).await?
     } else {
@@ -268,8 +273,8 @@ async fn anew(ctx: &Context, mut record: Record) -> Result<(), StepError> {
 pub(super) async fn remove_stray(ctx: &Context, subject: &Subject) -> Result<(), StepError> {
     let record = subject.record.as_ref().ok_or_else(missing_subject)?;
     let message = format!("A container of {} that is not of its current start was removed.", record.id);
-    ctx.reporter.notice(EventKind::Drift, &record.id, message, "a container was found");
     super::forward::remove(ctx, &record.id).await?;
     ctx.engine.remove(&ctx.policy.container_name(&record.id)).await?;
+    ctx.reporter.notice(EventKind::Drift, &record.id, message, "a container was found");
     Ok(())
 }

@@ -54,7 +54,7 @@ impl Stage {
     }
 
     /// As the handler of `revoke-grant` records it for a plugin that runs.
-    async fn ask_revoke(&self, request: &str, key: &str, lasts: Duration) {
+    pub(super) async fn ask_revoke(&self, request: &str, key: &str, lasts: Duration) {
         let change = |record: &mut Record| {
             let taken = record.revoke(key, ADA, Timestamp::now());
             assert_eq!(taken.map(|t| t.len()), Some(1), "{key}");

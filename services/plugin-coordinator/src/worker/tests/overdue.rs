@@ -100,3 +100,35 @@ async fn a_restart_is_answered_while_the_engine_is_away_and_the_plugin_runs_afte
         assert_eq!(stage.containers().await, 1);
     }
 }
+
+#[tokio::test]
+async fn whoever_asked_is_told_that_somebody_else_has_the_containers_name() {
+    let stage = Stage::new().await;
+    stage.install().await;
+    stage.start().await;
+    let mut theirs = stage.engine.spec(&stage.name()).expect("its spec");
+    theirs.labels.clear();
+    stage.ask("stop", Work::Stop, Some(Desired::Stopped), LONG).await;
+    stage.settle().await;
+    stage.engine.create(&theirs).await.expect("somebody makes it");
+    stage.ask("again", Work::Start, Some(Desired::Running), LONG).await;
+    let mut worker = Worker::new(stage.ctx.clone(), stage.id.clone());
+    for _ in 0..20 {
+        stage.surroundings().await;
+        worker.pass().await;
+    }
+    stage.is_overdue().await;
+    worker.pass().await;
+    let told = stage.fails("again", ErrorCode::EngineRefused).await;
+    assert!(told.message.contains("a container that is not ours"), "{}", told.message);
+    let left = stage.engine.all();
+    assert!(
+        left.len() == 1 && left[0].label(crate::policy::PLUGIN_LABEL).is_none(),
+        "not left alone: {left:?}"
+    );
+    stage.engine.remove(&stage.name()).await.expect("somebody removes it");
+    stage.settle().await;
+    stage.ask("at last", Work::Start, Some(Desired::Running), LONG).await;
+    stage.settle().await;
+    stage.succeeds("at last").await;
+}

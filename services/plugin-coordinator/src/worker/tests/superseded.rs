@@ -221,20 +221,19 @@ async fn a_stop_during_the_way_back_says_that_it_went_back() {
 #[tokio::test]
 async fn what_runs_is_not_rolled_back_to_what_cannot_run() {
     let stage = Stage::running().await;
-    let supervisor = stage.supervisor();
-    let asked = json!({"plugin_id": stage.id});
-    let device = json!({"plugin_id": stage.id, "grant": DEVICE});
-    stage.handle(&supervisor, Operation::RevokeGrant, device).await;
-    stage.answered("revoke-grant").await;
+    stage.ask_revoke("revoke", DEVICE, Duration::from_secs(600)).await;
+    stage.settle().await;
     let mut less = asking();
     less["version"] = json!("2.0.0");
     less["devices"] = json!([]);
     stage.publish_second(&less, None);
     stage.update("less", None).await;
     stage.succeeds("less").await;
-    stage.asks("again", &supervisor, Operation::Start, asked.clone()).await.expect("is let in");
-    stage.answered("again").await;
+    stage.ask("again", Work::Start, Some(Desired::Running), Duration::from_secs(600)).await;
+    stage.settle().await;
     stage.succeeds("again").await;
+    let supervisor = stage.supervisor();
+    let asked = json!({"plugin_id": stage.id});
     let refused =
         stage.asks("refused", &supervisor, Operation::Rollback, asked.clone()).await.expect_err("refused");
     assert_eq!(refused.code, ErrorCode::InvalidPhase);
