@@ -157,8 +157,7 @@ impl Adoption {
         let ctx = &self.ctx;
         let id = record.id.clone();
         record.release.config = self.config(&record, container).await?;
-        let whole = manifest::parse_value(record.release.manifest.clone(), &manifest::framework_version());
-        let names = whole.map(|parsed| admission::names(&parsed.manifest)).unwrap_or_default();
+        let names = admission::names(record.release.manifest.whole());
         match ctx.registrations.claim(&mut record, &names, None).await? {
             None => {
                 let message = format!(

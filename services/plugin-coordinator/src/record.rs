@@ -1,20 +1,21 @@
 //! What is kept of an installed plugin.
 
 mod grants;
+mod recorded;
 
 use envelope::payload::lifecycle::{ExitRecord, ManifestSource};
 use envelope::payload::spec::{Presence, Spec};
 use envelope::payload::state::Phase;
 use envelope::{Generation, InstallUid, PluginId, StartId, Timestamp};
 use manifest::Manifest;
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::operation::Named;
 
 pub use grants::Granted;
 pub(crate) use grants::{approval, keys};
+pub use recorded::Recorded;
 
 /// An installed plugin.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -77,9 +78,8 @@ pub struct Release {
     pub reference: String,
     /// Its digest.
     pub digest: String,
-    /// Its manifest, as its author wrote it.
-    #[serde(deserialize_with = "readable_manifest")]
-    pub manifest: Value,
+    /// Its manifest.
+    pub manifest: Recorded,
     /// Where that came from.
     pub manifest_source: ManifestSource,
     /// What is odd in it.
@@ -179,26 +179,10 @@ pub enum StartProgress {
     Ready,
 }
 
-/// A manifest that this version takes: one that another version recorded may ask for what is refused by now.
-fn readable_manifest<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
-    let manifest = Value::deserialize(deserializer)?;
-    match manifest::parse_value(manifest.clone(), &manifest::framework_version()) {
-        Ok(_) => Ok(manifest),
-        Err(faults) => {
-            Err(D::Error::custom(format!("this version of the framework refuses its manifest: {faults}")))
-        }
-    }
-}
-
 impl Release {
     /// The manifest, without what was taken back: whatever is made from it has no more than was granted.
-    ///
-    /// # Panics
-    /// Never: it was parsed before it was recorded, and again when it was read from there.
     pub fn manifest(&self) -> Manifest {
-        manifest::parse_value(self.manifest.clone(), &manifest::framework_version())
-            .map(|parsed| parsed.manifest.limited_to(&self.granted()))
-            .expect("a recorded manifest was parsed before")
+        self.manifest.whole().clone().limited_to(&self.granted())
     }
 
     /// What people know of it.

@@ -149,9 +149,7 @@ fn check_image(kept: &Kept, container: &Container) -> Result<(), Refusal> {
 }
 
 fn check_grants(kept: &Kept) -> Result<(), Refusal> {
-    let whole = manifest::parse_value(kept.release.manifest.clone(), &manifest::framework_version());
-    let asked =
-        whole.map(|parsed| admission::asked(&parsed.manifest, kept.release.uid == 0)).unwrap_or_default();
+    let asked = admission::asked(kept.release.manifest.whole(), kept.release.uid == 0);
     let asked: BTreeSet<&Grant> = asked.iter().collect();
     let had: BTreeSet<&Grant> = kept.release.grants.iter().map(|granted| &granted.grant).collect();
     let once = had.len() == kept.release.grants.len();

@@ -28,7 +28,7 @@ pub(super) async fn handle(ctx: &Context, permit: &Permit, request: &Request) ->
         generation: record.generation,
         source: record.release.source.clone(),
         installed_at: record.installed_at,
-        manifest: record.release.manifest.clone(),
+        manifest: record.release.manifest.document().clone(),
         manifest_source: record.release.manifest_source,
         container: container.map(|container| ContainerSummary {
             id: container.id.to_string(),

@@ -36,7 +36,7 @@ fn record(desired: Desired, phase: Phase, start: Option<StartProgress>) -> Recor
             source: "r/i:1".into(),
             reference: "r/i@sha256:0".into(),
             digest: "sha256:0".into(),
-            manifest: serde_json::json!({"id": "focuser", "name": "Focuser", "version": "1.0.0"}),
+            manifest: serde_json::json!({"id": "focuser", "name": "Focuser", "version": "1.0.0"}).into(),
             manifest_source: ManifestSource::Label,
             warnings: Vec::new(),
             grants: Vec::new(),

@@ -33,7 +33,7 @@ pub(crate) fn record() -> Record {
             source: "r/i:1".into(),
             reference: "r/i@sha256:0".into(),
             digest: "sha256:0".into(),
-            manifest: document,
+            manifest: document.into(),
             manifest_source: ManifestSource::Label,
             warnings: Vec::new(),
             grants: grants.into_iter().map(|grant| Granted::approved(grant, ADA, at(1))).collect(),

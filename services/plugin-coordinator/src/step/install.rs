@@ -16,7 +16,7 @@ use crate::engine::{EngineError, ImageRef, Owner, account};
 use crate::housekeeping::{self, Needs};
 use crate::operation::{Install, ResolvedImage, Running};
 use crate::policy::config;
-use crate::record::{Desired, Granted, Record, Release, Standing};
+use crate::record::{Desired, Granted, Record, Recorded, Release, Standing};
 use crate::registry::{RegistryError, Resolved};
 
 const MAX_ACCOUNT_FILE: u64 = 256 * 1024;
@@ -255,7 +255,7 @@ pub(super) async fn examine(
         source: image.source,
         reference: image.reference,
         digest: image.digest,
-        manifest: admitted.manifest,
+        manifest: Recorded::new(admitted.manifest, parsed.manifest.clone()),
         manifest_source: source,
         warnings: admitted.warnings,
         grants: admitted.grants,

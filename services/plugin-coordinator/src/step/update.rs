@@ -27,7 +27,7 @@ const AROUND: Duration = Duration::from_secs(60);
 pub(super) fn is_unchanged(record: &Record, request: &InstallRequest, digest: &str) -> bool {
     let release = &record.release;
     release.digest == digest
-        && request.manifest.as_ref().is_none_or(|manifest| *manifest == release.manifest)
+        && request.manifest.as_ref().is_none_or(|manifest| manifest == release.manifest.document())
         && request.config.as_ref().is_none_or(|config| Some(config) == release.config.as_ref())
 }
 
@@ -239,7 +239,7 @@ mod tests {
         };
         assert!(is_unchanged(&record, &request, &digest));
         assert!(!is_unchanged(&record, &request, "sha256:other"));
-        let same = InstallRequest { manifest: Some(manifest), ..request.clone() };
+        let same = InstallRequest { manifest: Some(manifest.document().clone()), ..request.clone() };
         assert!(is_unchanged(&record, &same, &digest));
         let config = InstallRequest { config: Some(json!({"gain": 1})), ..request.clone() };
         assert!(!is_unchanged(&record, &config, &digest));

@@ -164,7 +164,7 @@ async fn generations_only_grow_and_what_a_newer_spec_does_not_give_is_not_given_
     for keeps in [true, false] {
         let stage = Stage::at_work().await;
         let mut record = stage.record().await.expect("installed");
-        record.release.manifest = asks.clone();
+        record.release.manifest = asks.clone().into();
         record.release.grants = granted(&serde_json::from_value(asks.clone()).expect("no faults"));
         let kept = serde_json::from_str(&Kept::of(&record).encode()).expect("JSON");
         stage.changes_what_is_kept(|value| *value = kept).await;

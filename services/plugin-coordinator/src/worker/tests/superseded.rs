@@ -101,7 +101,7 @@ async fn what_is_taken_back_while_an_update_is_under_way_stays_taken_back() {
     stage.succeeds("revoke-grant").await;
     stage.settle().await;
     let record = stage.record().await.expect("installed");
-    assert_eq!(record.release.manifest["version"], "1.0.0");
+    assert_eq!(record.release.manifest.document()["version"], "1.0.0");
     let device =
         record.release.grants.iter().find(|granted| granted.grant.key() == DEVICE).expect("asked for");
     assert!(matches!(device.state, GrantState::Revoked { .. }), "{device:?}");
@@ -215,7 +215,7 @@ async fn a_stop_during_the_way_back_says_that_it_went_back() {
     let error = stage.fails("update", ErrorCode::Cancelled).await;
     assert!(error.message.contains("2.0.0 did not get ready"), "{}", error.message);
     assert!(error.message.ends_with("It had gone back to 1.0.0 already."), "{}", error.message);
-    assert_eq!(stage.record().await.expect("installed").release.manifest["version"], "1.0.0");
+    assert_eq!(stage.record().await.expect("installed").release.manifest.document()["version"], "1.0.0");
 }
 
 #[tokio::test]
@@ -239,12 +239,12 @@ async fn what_runs_is_not_rolled_back_to_what_cannot_run() {
     assert_eq!(refused.code, ErrorCode::InvalidPhase);
     assert!(refused.message.contains("1.0.0 cannot run without"), "{}", refused.message);
     assert!(refused.message.contains(DEVICE), "{}", refused.message);
-    assert_eq!(stage.record().await.expect("installed").release.manifest["version"], "2.0.0");
+    assert_eq!(stage.record().await.expect("installed").release.manifest.document()["version"], "2.0.0");
     // As it says: stopped, it can be.
     stage.handle(&supervisor, Operation::Stop, asked.clone()).await;
     stage.answered("stop").await;
     stage.handle(&supervisor, Operation::Rollback, asked).await;
     stage.answered("rollback").await;
     stage.succeeds("rollback").await;
-    assert_eq!(stage.record().await.expect("installed").release.manifest["version"], "1.0.0");
+    assert_eq!(stage.record().await.expect("installed").release.manifest.document()["version"], "1.0.0");
 }
