@@ -10,6 +10,7 @@ mod e2e;
 mod attacks {
     mod arena;
     mod bystander;
+    mod replica;
 
     mod archives;
     mod binds;

@@ -192,17 +192,25 @@ async fn goes_through(site: &Bystander, attack: &Attack) -> bool {
                 return false;
             }
             if topic.starts_with('$') {
-                // The broker's own are its own to say: to be let in is the theft.
-                return true;
+                // The broker's own are its own to say: here, that the witness connects, and what comes of its command.
+                let witness = site.witness().await;
+                witness.publish(broker::control(), MARK, 1, false).await.expect("the witness may");
+                return Listener::new(thief).find(PATIENCE, |m| m.topic.starts_with('$')).await.is_some();
             }
             site.witness().await.publish(&topic, MARK, 1, false).await.expect("the witness may");
             hears(thief, &names, site, |m| m.topic == topic).await
         }
         What::Write(what) | What::Poison(what) => {
             let retain = matches!(attack.what, What::Poison(_));
+            let topic = what(&names);
+            // Whoever administers the broker reads what came of a command, and not the command.
+            let heard_on = if topic == broker::control() { broker::control_answers() } else { &topic };
+            let mut witness = Listener::on(site.witness().await, [heard_on]).await;
             let thief = site.attack(Version::V5).connect().await.expect("connects");
-            let code = thief.publish(&what(&names), MARK, 1, retain).await.expect("the connection stands");
-            code < 0x80 && (!retain || is_kept(site, &what(&names)).await)
+            let code = thief.publish(&topic, MARK, 1, retain).await.expect("the connection stands");
+            code < 0x80
+                && witness.find(PATIENCE, |m| m.topic == heard_on).await.is_some()
+                && (!retain || is_kept(site, &topic).await)
         }
         What::Will(what) => {
             let mut witness = Listener::on(site.witness().await, ["#"]).await;

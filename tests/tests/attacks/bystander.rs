@@ -87,8 +87,12 @@ impl Bystander {
 
     /// The same under this client id.
     pub async fn witness_as(&self, client_id: &str) -> Client {
-        let witness = Client::at(self.broker.port(), client_id).login(WITNESS, PASSWORD);
-        witness.connect().await.expect("the witness connects")
+        self.witness_at(client_id).connect().await.expect("the witness connects")
+    }
+
+    /// The same, to be connected.
+    pub fn witness_at(&self, client_id: &str) -> ClientOptions {
+        Client::at(self.broker.port(), client_id).login(WITNESS, PASSWORD)
     }
 }
 

@@ -47,6 +47,7 @@ async fn queued_messages_are_inherited_with_a_client_id(world: Shared) {
 
     let thief =
         session().login(&arena.login.0, &arena.login.1).connect().await.expect("the attacker connects");
+    assert!(thief.session_present(), "the attacker gets a session of its own");
     let mut thief = Listener::on(thief, [plugin::control(&arena.attacker)]).await;
     let end = plugin::control_command(&arena.attacker, "end");
     world.operator().await.publish(&end, "{}").await;
@@ -54,17 +55,17 @@ async fn queued_messages_are_inherited_with_a_client_id(world: Shared) {
     assert!(thief.heard().is_empty(), "{:?}", thief.heard());
 }
 
+/// The same, where the attacker's login may receive what was for the victim: it is given to it.
 async fn queued_messages_are_inherited_without_the_defence(_: Shared) {
-    // The same login on both sides: the broker gives a session to whoever names it and may receive.
     let site = Bystander::start(Guard::Off).await;
     let name = format!("victims-{}", uuid::Uuid::new_v4().simple());
-    let session = || site.attack_as(&name, Version::V5).durable();
     let topic = plugin::control_command(&id("arena-victim"), "unlock");
-    let client = session().connect().await.expect("connects");
+    let client = site.witness_at(&name).durable().connect().await.expect("the victim connects");
     client.subscribe(&topic).await.expect("everything is allowed");
     client.disconnect().await;
     site.witness().await.publish(&topic, "the combination", 1, false).await.expect("the witness may");
-    let thief = session().connect().await.expect("connects");
+    let thief = site.attack_as(&name, Version::V5).durable().connect().await.expect("connects");
+    assert!(thief.session_present(), "the attacker gets a session of its own");
     let mut thief = Listener::new(thief);
     thief.wait("what was for the victim", PATIENCE, |m| m.text() == "the combination").await;
 }

@@ -51,7 +51,7 @@ attacks! {
     a_token_needs_no_signature: "algorithm", Check::Algorithm, |f| f.header("alg", json!("none")).unsigned();
     a_token_is_signed_with_the_public_key_as_a_password: "algorithm", Check::Algorithm, |f| f.header("alg", json!("HS256")).hmac();
     a_token_is_signed_by_a_stranger_in_the_name_of_a_known_key: "signature", Check::Signature, Forge::strangers_signature;
-    a_tokens_scope_is_widened_after_signing: "signature", Check::Signature, |f| f.then("scope", json!("plugin:configure"));
+    a_tokens_scope_is_widened_after_signing: "signature", Check::Signature, |f| f.then("scope", json!("plugin:configure plugin:read"));
     a_token_brings_its_own_key: "embedded_key", Check::EmbeddedKey, Forge::with_own_jwk;
     a_token_says_where_to_fetch_its_key: "embedded_key", Check::EmbeddedKey, |f| f.header("jku", json!("http://169.254.169.254/")).sign();
     a_token_names_a_file_as_its_key: "unknown_key", Check::KnownKey, |f| f.header("kid", json!("../../../dev/null")).sign();
