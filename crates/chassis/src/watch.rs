@@ -65,6 +65,11 @@ impl<S: Service> Watch<S> {
                     Some(Incoming::Connected { .. }) => self.service.link_changed(true).await,
                     Some(Incoming::Disconnected { reason }) => {
                         tracing::warn!(reason, "the telemetry session is down");
+                        // The session for requests may be up: nothing that was revoked meanwhile is to be believed. The
+                        // list is retained, and comes again with the session. The security coordinator has its own.
+                        if S::COORDINATOR != Coordinator::Security {
+                            self.verifier.doubt_revocations();
+                        }
                         self.service.link_changed(false).await;
                     }
                     Some(Incoming::Refused { filter, reason }) => self.listening.refused(&filter, &reason),

@@ -63,10 +63,12 @@ impl DeviceAccess {
 impl Device {
     /// Whether it stands for a whole class of devices, or for the kernel's own services.
     pub fn is_far_reaching(&self) -> bool {
-        FAR_REACHING.iter().any(|folder| {
-            let single_usb_device = self.path.strip_prefix("/dev/bus/usb/").is_some_and(|p| p.contains('/'));
-            is_within(&self.path, folder) && !single_usb_device
-        })
+        FOLDERS.iter().any(|folder| self.path.strip_prefix("/dev/") == Some(folder))
+            || FAR_REACHING.iter().any(|folder| {
+                let single_usb_device =
+                    self.path.strip_prefix("/dev/bus/usb/").is_some_and(|p| p.contains('/'));
+                is_within(&self.path, folder) && !single_usb_device
+            })
     }
 }
 
@@ -259,6 +261,7 @@ mod tests {
         assert!(
             far("/dev/bus/usb") && far("/dev/bus/usb/001") && far("/dev/input/event0") && far("/dev/kvm")
         );
-        assert!(!far("/dev/bus/usb/001/004") && !far("/dev/ttyUSB0"));
+        assert!(FOLDERS.into_iter().all(|folder| far(&format!("/dev/{folder}"))));
+        assert!(!far("/dev/bus/usb/001/004") && !far("/dev/ttyUSB0") && !far("/dev/snd/pcmC0D0c"));
     }
 }

@@ -18,6 +18,7 @@ use crate::manifest::Manifest;
 use crate::namespace::{Access, Namespace, Verdict};
 use crate::path::is_within;
 use crate::permission::{Permission, Resource, Verb};
+use crate::resources::{ResourceKind, Resources};
 
 /// One thing that a plugin may do when an operator has approved it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -67,6 +68,13 @@ pub enum Grant {
         /// TCP or UDP.
         protocol: Protocol,
     },
+    /// To use more of the machine than is usual.
+    Resources {
+        /// Which of its resources.
+        resource: ResourceKind,
+        /// How much, in that resource's own unit.
+        amount: u64,
+    },
     /// To run as root inside its container.
     RootUser,
 }
@@ -85,6 +93,7 @@ impl Grant {
             Self::Port { host_ip, host_port, protocol, .. } => {
                 format!("port:{}/{protocol}", SocketAddr::new(*host_ip, *host_port))
             }
+            Self::Resources { resource, .. } => format!("resources:{}", resource.as_str()),
             Self::RootUser => "root".to_owned(),
         }
     }
@@ -100,13 +109,16 @@ impl Grant {
     }
 
     /// Whether its plugin cannot run as its manifest says without it. Without a topic or a permission a plugin
-    /// is refused what it tries, and a port that other machines must not reach leads from loopback.
+    /// is refused what it tries, a port that other machines must not reach leads from loopback, and without more
+    /// of the machine it has what is usual.
     pub fn is_needed_to_run(&self) -> bool {
         match self {
             Self::Device { .. } | Self::HostFolder { .. } | Self::RootUser => true,
-            Self::Publish { .. } | Self::Subscribe { .. } | Self::Permission { .. } | Self::Port { .. } => {
-                false
-            }
+            Self::Publish { .. }
+            | Self::Subscribe { .. }
+            | Self::Permission { .. }
+            | Self::Port { .. }
+            | Self::Resources { .. } => false,
         }
     }
 
@@ -145,6 +157,11 @@ impl Grant {
                     ),
                 }
             }
+            Self::Resources { resource, amount } => format!(
+                "May use {}; {} are usual.",
+                resource.told(*amount),
+                resource.told(resource.usual().into())
+            ),
             Self::RootUser => "Runs as root inside its container.".to_owned(),
         }
     }
@@ -172,7 +189,7 @@ impl Grant {
                     Risk::High
                 }
             }
-            Self::Port { .. } => Risk::Medium,
+            Self::Port { .. } | Self::Resources { .. } => Risk::Medium,
             Self::RootUser => Risk::High,
         }
     }
@@ -195,6 +212,7 @@ impl Grant {
         grants.extend(manifest.devices.iter().map(Self::device));
         grants.extend(manifest.docker.volumes.iter().filter_map(Self::folder));
         grants.extend(manifest.docker.ports.iter().filter_map(Self::port));
+        grants.extend(ResourceKind::ALL.into_iter().filter_map(|kind| Self::more(&manifest.resources, kind)));
         grants.extend(manifest.docker.user.filter(|user| user.is_root()).map(|_| Self::RootUser));
         grants.sort_unstable();
         grants.dedup();
@@ -216,6 +234,12 @@ impl Grant {
             }),
             VolumeSource::OwnFolder { .. } | VolumeSource::Named { .. } => None,
         }
+    }
+
+    /// What an amount needs, when it is more than usual.
+    fn more(resources: &Resources, resource: ResourceKind) -> Option<Self> {
+        let amount = resources.of(resource).filter(|amount| *amount > resource.usual().into())?;
+        Some(Self::Resources { resource, amount })
     }
 
     /// What a port needs, when other machines can reach it.

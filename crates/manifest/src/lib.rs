@@ -44,7 +44,7 @@ pub use names::{RESERVED_NAMES, dns_name, is_reserved_name};
 pub use namespace::{Access, Namespace, Never, Verdict};
 pub use permission::{Permission, PermissionError, Resource, Verb};
 pub use rating::rating;
-pub use resources::Resources;
+pub use resources::{ResourceKind, Resources};
 pub use schema::schema;
 pub use semver::Version;
 

@@ -162,6 +162,12 @@ pub const RULES: &[Rule] = &[
         applies: |v| v.device(false),
     },
     Rule {
+        condition: "more memory, processors, processes or disk than usual",
+        effect: Effect::Less(1),
+        sentence: "Can use more of the machine than others",
+        applies: |v| v.any(|g| matches!(g, Grant::Resources { .. })),
+    },
+    Rule {
         condition: "`capabilities.requires_internet`",
         effect: Effect::Less(1),
         sentence: "Can reach the internet",

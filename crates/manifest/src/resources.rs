@@ -1,7 +1,7 @@
 //! `resources`: how much of the machine a plugin may use.
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::fault::{Findings, quoted};
@@ -14,7 +14,7 @@ const MAX_BYTES: u64 = 1 << 50;
 const MAX_CPUS: f64 = 1024.0;
 const MAX_PIDS: u64 = 4_194_304;
 
-/// Upper bounds, as the manifest asks for them. The framework may set lower ones.
+/// Upper bounds, as the manifest asks for them. More than [`ResourceKind::usual`] needs approval.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Resources {
     /// Memory, in bytes or as "256m" or "1g".
@@ -31,7 +31,89 @@ pub struct Resources {
     pub disk: Option<u64>,
 }
 
+/// One of a machine's resources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ResourceKind {
+    /// Memory, in bytes.
+    Memory,
+    /// Processor time, in thousandths of a processor.
+    Cpus,
+    /// Processes and threads.
+    Pids,
+    /// Disk, in bytes.
+    Disk,
+}
+
+impl ResourceKind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Memory, Self::Cpus, Self::Pids, Self::Disk];
+
+    /// As it is written in manifests.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Cpus => "cpus",
+            Self::Pids => "pids",
+            Self::Disk => "disk",
+        }
+    }
+
+    /// So much a plugin may have without being asked, and has when it asks for nothing, in the kind's own unit.
+    pub const fn usual(self) -> u32 {
+        match self {
+            Self::Memory => 512 << 20,
+            Self::Cpus => 1000,
+            Self::Pids => 256,
+            Self::Disk => 2 << 30,
+        }
+    }
+
+    /// An amount of it, for people.
+    pub(crate) fn told(self, amount: u64) -> String {
+        match self {
+            Self::Memory => format!("{} of memory", told_bytes(amount)),
+            Self::Disk => format!("{} of disk", told_bytes(amount)),
+            Self::Pids => format!("{amount} processes"),
+            Self::Cpus if amount.is_multiple_of(1000) => format!("{} processors", amount / 1000),
+            Self::Cpus => format!("{}.{:03} processors", amount / 1000, amount % 1000),
+        }
+    }
+}
+
+/// Exactly, in the largest unit that it is a whole number of.
+fn told_bytes(bytes: u64) -> String {
+    let units = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    let unit = units.into_iter().find(|(_, shift)| bytes.is_multiple_of(1 << shift));
+    unit.map_or_else(|| format!("{bytes} bytes"), |(name, shift)| format!("{} {name}", bytes >> shift))
+}
+
 impl Resources {
+    /// How much of `kind` is asked for, in the kind's own unit.
+    pub fn of(&self, kind: ResourceKind) -> Option<u64> {
+        match kind {
+            ResourceKind::Memory => self.memory,
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "0.01 to 1024: a manifest with others is refused"
+            )]
+            ResourceKind::Cpus => self.cpus.map(|cpus| (cpus * 1000.0).ceil() as u64),
+            ResourceKind::Pids => self.pids,
+            ResourceKind::Disk => self.disk,
+        }
+    }
+
+    /// Asks for nothing of `kind`.
+    pub(crate) fn clear(&mut self, kind: ResourceKind) {
+        match kind {
+            ResourceKind::Memory => self.memory = None,
+            ResourceKind::Cpus => self.cpus = None,
+            ResourceKind::Pids => self.pids = None,
+            ResourceKind::Disk => self.disk = None,
+        }
+    }
+
     pub(crate) fn read(node: &Node<'_>, found: &mut Findings) -> Self {
         let Some(mut object) = node.object(found) else {
             return Self::default();
@@ -133,6 +215,21 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(parse_bytes(text), bytes, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn amounts_are_told_exactly() {
+        for (kind, amount, told) in [
+            (ResourceKind::Memory, 8 << 30, "8 GiB of memory"),
+            (ResourceKind::Disk, (1 << 30) + (1 << 20), "1025 MiB of disk"),
+            (ResourceKind::Disk, 1 << 50, "1024 TiB of disk"),
+            (ResourceKind::Memory, 536_870_913, "536870913 bytes of memory"),
+            (ResourceKind::Cpus, 4000, "4 processors"),
+            (ResourceKind::Cpus, 1501, "1.501 processors"),
+            (ResourceKind::Pids, 4_194_304, "4194304 processes"),
+        ] {
+            assert_eq!(kind.told(amount), told);
         }
     }
 

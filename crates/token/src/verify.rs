@@ -119,6 +119,11 @@ impl Verifier {
         self.update(|known| known.revoked = Some(revoked));
     }
 
+    /// Revocations may have been missed: every token is refused as [`Refusal::NotReady`] until they are told again.
+    pub fn doubt_revocations(&self) {
+        self.update(|known| known.revoked = None);
+    }
+
     /// Whether keys and revocations have both arrived.
     pub fn is_ready(&self) -> bool {
         let known = self.known();

@@ -90,6 +90,9 @@ pub struct Release {
     pub uid: u32,
     /// The numbers of the image's group.
     pub gid: u32,
+    /// Those of the groups that the image's user is in beside that.
+    #[serde(default)]
+    pub groups: Vec<u32>,
     /// The plugin's configuration.
     #[serde(default)]
     pub config: Option<Value>,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use chassis::{Fault, Section};
+use manifest::ResourceKind;
 use serde::{Deserialize, Serialize};
 
 /// The section `plugin` of the configuration.
@@ -10,6 +11,8 @@ use serde::{Deserialize, Serialize};
 pub struct Settings {
     /// The container engine's socket.
     pub engine_socket: PathBuf,
+    /// Where that is on the host: no plugin is given a folder that contains it.
+    pub engine_socket_on_host: PathBuf,
     /// The file that holds the id of this installation. Containers of another are never touched.
     pub installation_file: PathBuf,
     /// The name of this host among those that run plugins.
@@ -85,6 +88,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             engine_socket: "/var/run/docker.sock".into(),
+            engine_socket_on_host: "/var/run/docker.sock".into(),
             installation_file: "/secrets/installation".into(),
             node: "local".into(),
             network: "bigskies-network".into(),
@@ -93,9 +97,9 @@ impl Default for Settings {
             registry_config: "/registry/config.json".into(),
             registry_aliases: String::new(),
             registry_insecure: String::new(),
-            default_memory_bytes: 512 * 1024 * 1024,
-            default_pids: 256,
-            default_millicpus: 1000,
+            default_memory_bytes: ResourceKind::Memory.usual().into(),
+            default_pids: ResourceKind::Pids.usual(),
+            default_millicpus: ResourceKind::Cpus.usual(),
             forwarder_image: format!("{FRAMEWORKS_IMAGES}/forwarder:{}", env!("CARGO_PKG_VERSION")),
             max_image_bytes: 4 << 30,
             disk_reserve_bytes: 1 << 30,
@@ -112,7 +116,7 @@ impl Default for Settings {
             watchdog_pace_seconds: 5,
             concurrent_steps: 8,
             step_place_seconds: 10,
-            default_disk_bytes: 2 << 30,
+            default_disk_bytes: ResourceKind::Disk.usual().into(),
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::refusal::{authorise, internal};
 use crate::service::{Permit, Reply, Request, Service};
 use crate::turns::Turns;
 
-/// How long a request that is taken up again waits for the keys of tokens.
+/// How long a request with a token waits for keys and revocations.
 const KEYS: Duration = Duration::from_secs(30);
 
 impl<S: Service> Router<S> {
@@ -66,7 +66,7 @@ impl<S: Service> Router<S> {
             let (result, traceparent) = if again && expires_at.is_some_and(|at| at < Timestamp::now()) {
                 (Err(expired()), request.traceparent)
             } else {
-                if again && token.is_some() {
+                if token.is_some() {
                     router.keys().await;
                 }
                 router.clone().serve(&topic, token, request).await
@@ -94,7 +94,8 @@ impl<S: Service> Router<S> {
         });
     }
 
-    /// Waits for the keys that tokens are verified with: right after a start they have not come yet.
+    /// Waits for what tokens are verified with: right after a start, or after the telemetry session was down, it has not
+    /// come yet.
     async fn keys(&self) {
         let ready = async {
             while !self.verifier.is_ready() {

@@ -7,10 +7,11 @@ use crate::docker::Port;
 use crate::filter::TopicFilter;
 use crate::manifest::Manifest;
 use crate::namespace::{Access, Verdict};
+use crate::resources::ResourceKind;
 
 impl Manifest {
     /// The manifest of a plugin that has no other grants than these. Topics, permissions, devices and folders
-    /// that were not granted are left out; a port that other machines must not reach is published on
+    /// that were not granted are left out, and so is how much of the machine it may use; a port that other machines must not reach is published on
     /// loopback, or not at all where loopback has it already. That a plugin runs as root is not to be seen
     /// here. Its document and digest are what they were.
     #[must_use]
@@ -28,6 +29,12 @@ impl Manifest {
         self.permissions.retain(|p| !p.needs_approval() || has(&Grant::Permission { permission: p.clone() }));
         self.devices.retain(|device| has(&Grant::device(device)));
         self.docker.volumes.retain(|volume| Grant::folder(volume).is_none_or(|grant| has(&grant)));
+
+        for kind in ResourceKind::ALL {
+            if Grant::more(&self.resources, kind).is_some_and(|grant| !has(&grant)) {
+                self.resources.clear(kind);
+            }
+        }
 
         let ports = std::mem::take(&mut self.docker.ports).into_iter();
         let (mut ports, closed): (Vec<Port>, Vec<Port>) =

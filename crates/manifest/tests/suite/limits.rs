@@ -23,6 +23,7 @@ fn each_kind_of_grant_has_a_key_that_names_it() {
             "ports": ["0.0.0.0:80:8080", "[::]:53:53/udp", "81"],
             "user": "root",
         },
+        "resources": {"memory": "8g", "cpus": 1, "pids": 257, "disk": "2g"},
     })));
     let keys: Vec<String> = manifest.grants().iter().map(Grant::key).collect();
     assert_eq!(
@@ -36,6 +37,8 @@ fn each_kind_of_grant_has_a_key_that_names_it() {
             "folder:/srv/images",
             "port:0.0.0.0:80/tcp",
             "port:[::]:53/udp",
+            "resources:memory",
+            "resources:pids",
             "root",
         ]
     );

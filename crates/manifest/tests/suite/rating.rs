@@ -38,6 +38,7 @@ fn examples() -> Vec<(Value, u8)> {
         (docker("ports", json!(["0.0.0.0:80:80"])), 5),
         (docker("volumes", json!(["/srv/images:/x:ro"])), 5),
         (json!({"devices": ["/dev/ttyUSB0"]}), 5),
+        (json!({"resources": {"disk": "3g"}}), 5),
         (json!({"capabilities": {"requires_internet": true}}), 5),
         (json!({"capabilities": {"requires_internet": true}, "permissions": ["user:read"]}), 3),
     ]

@@ -79,7 +79,7 @@ pub fn full() -> Value {
             "min_framework_version": "1.0.0",
         },
         "permissions": ["system:read", "telescope/main:control"],
-        "resources": {"memory": "256m", "cpus": 0.5, "pids": 64, "disk": 1_073_741_824},
+        "resources": {"memory": "256m", "cpus": 0.5, "pids": 512, "disk": 1_073_741_824},
         "devices": [
             "/dev/serial/by-id/usb-mount-if00",
             {"path": "/dev/video0", "container_path": "/dev/video1", "access": "r"},

@@ -182,6 +182,10 @@ fn still_has(spec: &Spec, grant: &Grant) -> bool {
         Grant::Permission { permission } => {
             spec.permissions.iter().any(|told| *told == permission.to_string())
         }
-        Grant::Device { .. } | Grant::HostFolder { .. } | Grant::Port { .. } | Grant::RootUser => true,
+        Grant::Device { .. }
+        | Grant::HostFolder { .. }
+        | Grant::Port { .. }
+        | Grant::Resources { .. }
+        | Grant::RootUser => true,
     }
 }

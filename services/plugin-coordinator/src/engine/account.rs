@@ -17,10 +17,23 @@ pub enum AccountError {
     NoGroup(String),
 }
 
+/// Most groups that an image's user is in beside its own.
+const MAX_GROUPS: usize = 32;
+
+/// What an image's user is in numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// Its own user and group.
+    pub owner: Owner,
+    /// The other groups that it is in.
+    pub groups: Vec<u32>,
+}
+
 /// Resolves a `USER` of an image (`user`, `user:group`, names or numbers; empty is root) with the
-/// image's own `/etc/passwd` and `/etc/group`, as the engine does. The files are a stranger's: any name
-/// in them can be number 0, so only the answer says whether it is root.
-pub fn resolve(user: &str, passwd: Option<&[u8]>, group: Option<&[u8]>) -> Result<Owner, AccountError> {
+/// image's own `/etc/passwd` and `/etc/group`, as the engine does where these are in order. The files are a
+/// stranger's, and what the engine makes of them otherwise is its own: so containers are made with these
+/// numbers, and never with the name.
+pub fn resolve(user: &str, passwd: Option<&[u8]>, group: Option<&[u8]>) -> Result<Account, AccountError> {
     let (user, wanted_group) = match user.split_once(':') {
         Some((user, group)) => (user, Some(group).filter(|group| !group.is_empty())),
         None => (user, None),
@@ -31,30 +44,40 @@ pub fn resolve(user: &str, passwd: Option<&[u8]>, group: Option<&[u8]>) -> Resul
     let entry = passwd
         .lines()
         .find_map(|line| passwd_entry(line, |name, uid| name == user || uid.to_string() == user));
-    let (uid, main_group) = match (entry, user.parse()) {
-        (Some((uid, gid)), _) => (uid, gid),
-        (None, Ok(uid)) => (uid, 0),
+    let (name, uid, main_group) = match (entry, user.parse()) {
+        (Some((name, uid, gid)), _) => (name, uid, gid),
+        (None, Ok(uid)) => ("", uid, 0),
         (None, Err(_)) => return Err(AccountError::NoUser(super::text::line(user, 64))),
     };
-    let gid = match wanted_group {
-        None => main_group,
+    let group = String::from_utf8_lossy(group.unwrap_or_default());
+    let (gid, groups) = match wanted_group {
+        None => {
+            let groups = group.lines().filter_map(|line| group_with(line, name));
+            (main_group, groups.take(MAX_GROUPS).collect())
+        }
         Some(wanted) => {
-            let groups = String::from_utf8_lossy(group.unwrap_or_default());
-            let entry = groups.lines().find_map(|line| group_entry(line, wanted));
+            let entry = group.lines().find_map(|line| group_entry(line, wanted));
             match (entry, wanted.parse()) {
-                (Some(gid), _) | (None, Ok(gid)) => gid,
+                (Some(gid), _) | (None, Ok(gid)) => (gid, Vec::new()),
                 (None, Err(_)) => return Err(AccountError::NoGroup(super::text::line(wanted, 64))),
             }
         }
     };
-    Ok(Owner { uid, gid })
+    Ok(Account { owner: Owner { uid, gid }, groups })
 }
 
-fn passwd_entry(line: &str, wanted: impl Fn(&str, u32) -> bool) -> Option<(u32, u32)> {
+fn passwd_entry(line: &str, wanted: impl Fn(&str, u32) -> bool) -> Option<(&str, u32, u32)> {
     let mut fields = line.split(':');
     let (name, _) = (fields.next()?, fields.next()?);
     let (uid, gid) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
-    wanted(name, uid).then_some((uid, gid))
+    wanted(name, uid).then_some((name, uid, gid))
+}
+
+/// The group of this line, when the user is one of its members.
+fn group_with(line: &str, user: &str) -> Option<u32> {
+    let mut fields = line.split(':').skip(2);
+    let (gid, members) = (fields.next()?.parse().ok()?, fields.next()?);
+    (!user.is_empty() && members.split(',').any(|member| member == user)).then_some(gid)
 }
 
 fn group_entry(line: &str, wanted: &str) -> Option<u32> {
@@ -86,7 +109,11 @@ mod tests {
             (":usb", 0, 44),
             ("toor", 0, 7),
         ] {
-            assert_eq!(resolve(user, Some(PASSWD), Some(GROUP)), Ok(Owner { uid, gid }), "{user:?}");
+            let account = resolve(user, Some(PASSWD), Some(GROUP)).expect("it is there");
+            assert_eq!(account.owner, Owner { uid, gid }, "{user:?}");
+            // An explicit group is the only one, as the engine has it.
+            let groups: &[u32] = if ["app", "app:", "100"].contains(&user) { &[44] } else { &[] };
+            assert_eq!(account.groups, groups, "{user:?}");
         }
     }
 
@@ -97,7 +124,8 @@ mod tests {
             resolve("app:wheel", Some(PASSWD), Some(GROUP)),
             Err(AccountError::NoGroup("wheel".into()))
         );
-        assert_eq!(resolve("65532", None, None), Ok(Owner { uid: 65532, gid: 0 }));
+        let number = resolve("65532", None, None).expect("a number");
+        assert_eq!(number, Account { owner: Owner { uid: 65532, gid: 0 }, groups: Vec::new() });
         assert_eq!(resolve("-1", None, None), Err(AccountError::NoUser("-1".into())));
     }
 }

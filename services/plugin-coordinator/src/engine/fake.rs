@@ -141,6 +141,11 @@ impl FakeEngine {
         self.world().calls.iter().filter(|call| call.verb == verb).count()
     }
 
+    /// How long each stop so far would have waited.
+    pub fn graces(&self) -> Vec<std::time::Duration> {
+        self.world().graces.clone()
+    }
+
     /// Forgets the calls so far.
     pub fn clear_calls(&self) {
         self.world().calls.clear();

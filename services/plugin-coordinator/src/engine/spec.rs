@@ -41,6 +41,8 @@ pub struct ContainerSpec {
     pub resolver: Option<IpAddr>,
     /// In place of the image's user.
     pub user: Option<String>,
+    /// Groups that its processes are in beside their own.
+    pub groups: Vec<u32>,
     /// Bounds on what it may use.
     pub limits: Limits,
     /// Device files of the host.
@@ -203,6 +205,12 @@ pub struct Owner {
     pub uid: u32,
     /// Group id.
     pub gid: u32,
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.uid, self.gid)
+    }
 }
 
 /// A file to put into a container before it starts.

@@ -23,6 +23,8 @@ pub struct EngineInfo {
     pub live_restore: bool,
     /// Bytes free where images and volumes lie; `None` when that cannot be seen from here.
     pub storage_free_bytes: Option<u64>,
+    /// The folder of the host in which it keeps everything; empty where it does not say.
+    pub data_root: String,
 }
 
 /// How far a pull has come.

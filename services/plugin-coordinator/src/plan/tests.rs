@@ -42,6 +42,7 @@ fn record(desired: Desired, phase: Phase, start: Option<StartProgress>) -> Recor
             grants: Vec::new(),
             uid: 1000,
             gid: 1000,
+            groups: Vec::new(),
             config: None,
         },
         next: None,

@@ -51,10 +51,10 @@ impl Policy {
             ports: if forwards { Vec::new() } else { ports(manifest) },
             networks: self.attachments(manifest, start),
             resolver: Self::resolver(manifest),
-            user: manifest.docker.user.map(|user| match user.gid {
-                Some(gid) => format!("{}:{gid}", user.uid),
-                None => user.uid.to_string(),
-            }),
+            // By number, whatever the image says: the engine would look a name up in the plugin's own /etc/passwd, in its
+            // own way and again at each start.
+            user: Some(owner(record, manifest).to_string()),
+            groups: groups(record, manifest),
             limits: self.limits(manifest),
             devices: manifest.devices.iter().map(device).collect(),
             stop_timeout: Some(manifest.stop_timeout()),
@@ -182,6 +182,11 @@ pub fn owner(record: &Record, manifest: &Manifest) -> Owner {
         Some(user) => Owner { uid: user.uid, gid: user.gid.unwrap_or(record.release.gid) },
         None => Owner { uid: record.release.uid, gid: record.release.gid },
     }
+}
+
+/// The groups that the plugin's processes are in beside their own: those of the image's user.
+fn groups(record: &Record, manifest: &Manifest) -> Vec<u32> {
+    if manifest.docker.user.is_some() { Vec::new() } else { record.release.groups.clone() }
 }
 
 /// How long an engine call that stops a plugin may take in all.

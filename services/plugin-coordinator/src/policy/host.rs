@@ -6,6 +6,8 @@
 //! itself, and any part of another folder of the host that an operator approved: the engine is asked what lies
 //! there, because this program most likely does not see the host's files.
 
+use std::path::Path;
+
 use envelope::{ErrorBody, ErrorCode};
 use manifest::{Manifest, VolumeSource};
 
@@ -54,6 +56,39 @@ pub(crate) async fn deceiving(
     Ok(None)
 }
 
+/// What of the engine a host folder of the manifest would show: the folder, and what is in it. The manifest's own
+/// reader knows where these usually are; where they are on this host, only the engine and the settings say.
+pub(crate) fn shows_the_engine(
+    manifest: &Manifest,
+    data_root: &str,
+    socket: &str,
+) -> Option<(String, &'static str)> {
+    let holds = |folder: &str, path: &str| {
+        !folder.is_empty() && !path.is_empty() && Path::new(path).starts_with(folder)
+    };
+    manifest.docker.volumes.iter().find_map(|volume| match &volume.source {
+        VolumeSource::HostFolder { path } if holds(path, socket) => {
+            Some((path.clone(), "the container engine's socket"))
+        }
+        VolumeSource::HostFolder { path } if holds(path, data_root) || holds(data_root, path) => {
+            Some((path.clone(), "the container engine's own files"))
+        }
+        _ => None,
+    })
+}
+
+/// Why a plugin with such a folder is not let in.
+pub(crate) fn never(manifest: &Manifest, path: &str, what: &str) -> ErrorBody {
+    ErrorBody::new(
+        ErrorCode::ManifestInvalid,
+        format!(
+            "{} cannot have {path} of this host: it holds {what}, and whoever has that has every plugin and the host. \
+             Nobody can approve it. Let docker.volumes in the manifest name another folder.",
+            manifest.id
+        ),
+    )
+}
+
 /// Why a plugin with such a path is not started.
 pub(crate) fn refusal(manifest: &Manifest, path: &str, found: HostEntry) -> ErrorBody {
     let (what, fix) = match found {
@@ -83,5 +118,32 @@ mod tests {
         ]}});
         let manifest: Manifest = serde_json::from_value(document).expect("no faults");
         assert_eq!(to_look_at(&manifest), ["/srv/a", "/srv/a/b", "/var/lib/bigskies/plugins/focuser"]);
+    }
+
+    #[test]
+    fn a_folder_that_shows_the_engine_is_found_wherever_the_engine_keeps_its_own() {
+        let shows = |source: &str| {
+            let document = serde_json::json!({"id": "focuser", "name": "Focuser", "version": "1.0.0",
+                "docker": {"volumes": [format!("{source}:/x:ro")]}});
+            let manifest: Manifest = serde_json::from_value(document).expect("no faults");
+            shows_the_engine(&manifest, "/srv/docker", "/home/me/.docker/run/d").map(|(_, what)| what)
+        };
+        for source in ["/srv", "/srv/docker", "/srv/docker/volumes"] {
+            assert_eq!(shows(source), Some("the container engine's own files"), "{source}");
+        }
+        for source in ["/home", "/home/me/.docker/run", "/home/me/.docker/run/d"] {
+            assert_eq!(shows(source), Some("the container engine's socket"), "{source}");
+        }
+        for source in ["/srv/images", "/srv/docker2", "/home/me/.dockers", "data"] {
+            assert_eq!(shows(source), None, "{source}");
+        }
+        let document = serde_json::json!({"id": "focuser", "name": "Focuser", "version": "1.0.0",
+            "docker": {"volumes": ["/srv/images:/x"]}});
+        let manifest: Manifest = serde_json::from_value(document).expect("no faults");
+        assert_eq!(
+            shows_the_engine(&manifest, "", ""),
+            None,
+            "an engine that does not say where it keeps them"
+        );
     }
 }

@@ -62,6 +62,7 @@ pub const RULES: &[Rule] = &[
     rule("mounts of another form", r#"{"docker": {"mounts": [{"type": "bind", "source": "/"}]}}"#, Refused("mounts in a way that cannot be checked")),
     // The machine.
     rule("memory, processors, processes", r#"{"resources": {"memory": "64M", "cpus": 0.5, "pids": 20}}"#, Given("as limits; what is not asked for has the limits of plugin.default_*")),
+    rule("more of the machine than usual", r#"{"resources": {"memory": "8g"}}"#, Approval("8 GiB of memory")),
     rule("a device", r#"{"devices": ["/dev/ttyUSB0"]}"#, Approval("/dev/ttyUSB0")),
     rule("a device in another place", r#"{"docker": {"devices": ["/dev/sda"]}}"#, Refused("in a place that nobody approves")),
     rule("a user by number", r#"{"docker": {"user": "1000:1000"}}"#, Given("that user, without any capability")),

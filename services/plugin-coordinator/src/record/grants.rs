@@ -140,7 +140,8 @@ impl Record {
     /// is asked, brings nothing back that was taken.
     fn settle_previous(&mut self, decided: &[Grant], set: impl Fn(&mut GrantState)) {
         let previous = self.previous.iter_mut().flat_map(|release| release.grants.iter_mut());
-        previous.filter(|g| decided.contains(&g.grant)).for_each(|g| set(&mut g.state));
+        let keys: Vec<String> = decided.iter().map(Grant::key).collect();
+        previous.filter(|g| keys.contains(&g.grant.key())).for_each(|g| set(&mut g.state));
     }
 
     /// Gives back everything that was taken back: a plugin that runs gets a new container. Answers what that

@@ -39,6 +39,7 @@ pub(crate) fn record() -> Record {
             grants: grants.into_iter().map(|grant| Granted::approved(grant, ADA, at(1))).collect(),
             uid: 1000,
             gid: 1000,
+            groups: Vec::new(),
             config: None,
         },
         next: None,

@@ -12,10 +12,11 @@ use serde_json::Value;
 use super::{StepError, Subject, missing_subject};
 use crate::admission::{self, MANIFEST_FILE, MANIFEST_LABEL};
 use crate::context::Context;
-use crate::engine::{EngineError, ImageRef, Owner, account};
+use crate::engine::account::{self, Account};
+use crate::engine::{EngineError, ImageRef};
 use crate::housekeeping::{self, Needs};
 use crate::operation::{Install, ResolvedImage, Running};
-use crate::policy::config;
+use crate::policy::{config, host};
 use crate::record::{Desired, Granted, Record, Recorded, Release, Standing};
 use crate::registry::{RegistryError, Resolved};
 
@@ -75,7 +76,7 @@ pub(super) async fn resolve(ctx: &Context, subject: Subject) -> Result<(), StepE
         (None, None) => None,
     };
     if let Some((parsed, source)) = early {
-        let root = numbers(&image.user).is_some_and(|owner| owner.uid == 0);
+        let root = numbers(&image.user).is_some_and(|account| account.owner.uid == 0);
         let admitted =
             let_in(ctx, &operation, &parsed, source, (&image, root), (&held, request.config.as_ref()))
                 .await?;
@@ -131,6 +132,13 @@ async fn let_in(
     }
     let request = &operation.work.staging().ok_or_else(missing_subject)?.request;
     config::check(manifest, config).await.map_err(StepError::fatal)?;
+    if !host::to_look_at(manifest).is_empty() {
+        let root = ctx.engine.info().await?.data_root;
+        let socket = ctx.settings.engine_socket_on_host.to_string_lossy();
+        if let Some((path, what)) = host::shows_the_engine(manifest, &root, &socket) {
+            return Err(StepError::fatal(host::never(manifest, &path, what)));
+        }
+    }
     let used = ctx.engine.used_ports().await?;
     let own = ctx.policy.container_name(&manifest.id);
     admission::check_ports(manifest, &used, &own).map_err(StepError::fatal)?;
@@ -239,7 +247,7 @@ pub(super) async fn examine(
         }
         (None, None, _) => return Err(StepError::fatal(admission::missing(&id, &image.source))),
     };
-    let owner = owner(ctx, operation, &image, &pulled.user).await?;
+    let account = account(ctx, operation, &image, &pulled.user).await?;
     let (parsed, source) = match (found, &admitted) {
         (Some(parsed), _) => (parsed, ManifestSource::File),
         (None, Some(admitted)) => {
@@ -248,7 +256,7 @@ pub(super) async fn examine(
         }
         (None, None) => return Err(missing_subject()),
     };
-    let is_root = owner.uid == 0;
+    let is_root = account.owner.uid == 0;
     let admitted =
         let_in(ctx, operation, &parsed, source, (&image, is_root), (held, config.as_ref())).await?;
     let release = Release {
@@ -259,8 +267,9 @@ pub(super) async fn examine(
         manifest_source: source,
         warnings: admitted.warnings,
         grants: admitted.grants,
-        uid: owner.uid,
-        gid: owner.gid,
+        uid: account.owner.uid,
+        gid: account.owner.gid,
+        groups: account.groups,
         config,
     };
     Ok((release, parsed.manifest))
@@ -328,19 +337,22 @@ async fn read_file(
 }
 
 /// The user of an image, when it is written in numbers.
-fn numbers(user: &str) -> Option<Owner> {
+fn numbers(user: &str) -> Option<Account> {
     let plain = user.chars().all(|c| c.is_ascii_digit() || c == ':');
     if plain { account::resolve(user, None, None).ok() } else { None }
 }
 
-async fn owner(
+async fn account(
     ctx: &Context,
     operation: &Running,
     image: &ResolvedImage,
     user: &str,
-) -> Result<Owner, StepError> {
-    if let Some(owner) = numbers(user) {
-        return Ok(owner);
+) -> Result<Account, StepError> {
+    // Whose group is not said is in those that the image's files say, also by a number.
+    if let Some(account) = numbers(user)
+        && (account.owner.uid == 0 || user.contains(':'))
+    {
+        return Ok(account);
     }
     let passwd = read_file(ctx, operation, image, "/etc/passwd", MAX_ACCOUNT_FILE).await?;
     let group = read_file(ctx, operation, image, "/etc/group", MAX_ACCOUNT_FILE).await?;

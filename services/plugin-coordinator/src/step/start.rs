@@ -150,11 +150,18 @@ pub(super) async fn start_process(ctx: &Context, subject: Subject) -> Result<(),
         ctx.registrations.advance(Some(&mut record), None).await?;
     }
     let name = ctx.policy.container_name(&record.id);
-    forward::start(ctx, &record, &record.manifest()).await?;
+    let manifest = record.manifest();
+    forward::start(ctx, &record, &manifest).await?;
     // Taken again after its answer was lost, the step must not forget what was heard since.
     let found = ctx.engine.inspect(&name).await?.map(|container| container.state);
     if !found.as_ref().is_some_and(State::is_running) {
         ctx.health.starts(&record.id);
+        // Its binds are made anew, also of a container that ran before: what it ran as can have planted a link.
+        if let Some((path, found)) =
+            host::deceiving(ctx.engine.as_ref(), &record.release.reference, &manifest).await?
+        {
+            return Err(StepError::fatal(host::refusal(&manifest, &path, found)));
+        }
     }
     match ctx.engine.start(&name).await {
         Err(error) if error.is_of_the_container(matches!(found, Some(State::Created))) => {

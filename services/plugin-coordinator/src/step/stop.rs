@@ -19,6 +19,9 @@ use crate::record::{Desired, Record};
 
 const TAIL_LINES: u32 = 50;
 const TAIL_BYTES: usize = 8 * 1024;
+/// How long a plugin may take to stop when something was taken back from it: a device or a folder is out of its reach only
+/// then, and the plugin says itself how long its stop takes.
+const REVOKED: Duration = Duration::from_secs(10);
 /// The pause before a container that cannot be started is followed by another.
 const ANOTHER: Duration = Duration::from_secs(2);
 
@@ -90,7 +93,10 @@ pub(super) async fn stop(ctx: &Context, subject: Subject) -> Result<(), StepErro
         disarm(ctx, &record, &thread).await;
     }
     let name = ctx.policy.container_name(&record.id);
-    ctx.engine.stop(&name, record.manifest().stop_timeout()).await?;
+    let patience = record.manifest().stop_timeout();
+    let is_revoked = subject.operation.as_ref().is_some_and(|operation| operation.work == Work::RevokeGrant);
+    let patience = if is_revoked { patience.min(REVOKED) } else { patience };
+    ctx.engine.stop(&name, patience).await?;
     Ok(())
 }
 

@@ -21,6 +21,10 @@ fn a_verifier_refuses_until_keys_and_revocations_have_both_arrived() {
     verifier.set_revoked(&Revoked::default());
     assert_eq!(verify(), Ok(claims()));
     assert!(verifier.is_ready());
+    verifier.doubt_revocations();
+    assert_eq!(verify(), Err(Refusal::NotReady { what: "revocations" }));
+    verifier.set_revoked(&Revoked::default());
+    assert_eq!(verify(), Ok(claims()));
 }
 
 #[test]

@@ -142,6 +142,7 @@ fn host_config(spec: &ContainerSpec) -> HostConfig {
         // From here on, what a plugin cannot switch off.
         cap_drop: Some(vec!["ALL".into()]),
         cap_add: Some(Vec::new()),
+        group_add: Some(spec.groups.iter().map(u32::to_string).collect()),
         security_opt: Some(vec!["no-new-privileges".into()]),
         privileged: Some(false),
         restart_policy: Some(RestartPolicy {

@@ -38,6 +38,7 @@ pub(super) async fn info(connection: &Connection, storage: Option<&Path>) -> Res
         architecture: version.arch.unwrap_or_default(),
         live_restore: info.live_restore_enabled.unwrap_or_default(),
         storage_free_bytes: free,
+        data_root: root,
     })
 }
 

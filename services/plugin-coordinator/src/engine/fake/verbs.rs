@@ -27,6 +27,7 @@ impl Engine for FakeEngine {
                 architecture: "amd64".into(),
                 live_restore: false,
                 storage_free_bytes: world.storage_free,
+                data_root: "/var/lib/docker".into(),
             })
         })
         .await
@@ -320,9 +321,13 @@ impl Engine for FakeEngine {
         .await
     }
 
-    async fn stop(&self, container: &str, _grace: Duration) -> Result<Option<Exit>> {
+    async fn stop(&self, container: &str, grace: Duration) -> Result<Option<Exit>> {
         check::name(Verb::Stop, container)?;
-        self.call(Verb::Stop, container, |world| Ok(end(world, container, true))).await
+        self.call(Verb::Stop, container, |world| {
+            world.graces.push(grace);
+            Ok(end(world, container, true))
+        })
+        .await
     }
 
     async fn kill(&self, container: &str) -> Result<Option<Exit>> {

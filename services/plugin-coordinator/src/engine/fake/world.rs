@@ -34,6 +34,7 @@ pub(super) struct World {
     pub(super) holds: HashMap<Verb, watch::Receiver<()>>,
     /// Calls that never come back, by verb and what they are on.
     pub(super) hangs: BTreeSet<(Verb, String)>,
+    pub(super) graces: Vec<std::time::Duration>,
     pub(super) calls: Vec<Call>,
     subscribers: Vec<(String, mpsc::UnboundedSender<Result<EngineEvent, EngineError>>)>,
     made: u64,
@@ -73,6 +74,7 @@ impl Default for World {
             holds: HashMap::new(),
             hangs: BTreeSet::new(),
             calls: Vec::new(),
+            graces: Vec::new(),
             subscribers: Vec::new(),
             made: 0,
         }

@@ -276,6 +276,16 @@ async fn a_folder_of_the_host_that_is_a_link_is_not_mounted() {
     stage.ask("again", Work::Start, Some(Desired::Running), LONG).await;
     stage.settle().await;
     stage.succeeds("again").await;
+
+    // A process that plants one and ends is not started again on it: the same container has its binds made anew.
+    let started = stage.engine.count(Verb::Start);
+    stage.engine.set_host_entry(own, HostEntry::Link);
+    stage.ask("restart", Work::Restart { stopped: false }, None, LONG).await;
+    stage.settle().await;
+    let error = stage.fails("restart", ErrorCode::StartFailed).await;
+    assert!(error.message.contains("a link"), "{}", error.message);
+    assert_eq!(stage.engine.count(Verb::Start), started);
+    assert!(stage.engine.all().iter().all(|container| !container.state.is_running()));
 }
 
 #[tokio::test]

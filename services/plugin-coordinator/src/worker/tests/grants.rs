@@ -355,3 +355,62 @@ async fn what_was_taken_back_after_an_update_stays_taken_back_in_a_rollback() {
     assert_eq!(record.restore(ADA, Timestamp::now()).len(), 1);
     assert!(record.releases().all(|release| release.granted().len() == 4));
 }
+
+#[tokio::test]
+async fn what_is_taken_back_is_taken_from_what_was_in_whatever_way_it_had_it() {
+    let stage = Stage::running().await;
+    let mut second = asking();
+    second["version"] = json!("2.0.0");
+    second["devices"] = json!(["/dev/ttyUSB0"]);
+    stage.publish_second(&second, None);
+    stage.update("asks", None).await;
+    let details = stage.to_approve("asks", ErrorCode::ApprovalRequired).await;
+    stage.update("update", Some(&details.approve)).await;
+    stage.succeeds("update").await;
+    stage.ask_revoke("revoke", DEVICE, LONG).await;
+    stage.settle().await;
+    let record = stage.record().await.expect("installed");
+    for release in record.releases() {
+        let device = release.grants.iter().find(|granted| granted.grant.key() == DEVICE).expect("asked for");
+        assert!(matches!(device.state, GrantState::Revoked { .. }), "{device:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_to_be_taken_back_does_not_wait_for_as_long_as_the_plugin_likes() {
+    let mut slow = asking();
+    slow["stop_timeout_seconds"] = json!(600);
+    let stage = Stage::with(slow, "1000:1000").await;
+    stage.ask_install_as("asks", None, ADA, true).await;
+    stage.settle().await;
+    let details = stage.to_approve("asks", ErrorCode::ApprovalRequired).await;
+    stage.ask_install_as("install", Some(&details.approve), ADA, true).await;
+    stage.settle().await;
+    stage.start().await;
+    stage.succeeds("start").await;
+    stage.ask("restart", Work::Restart { stopped: false }, None, LONG).await;
+    stage.settle().await;
+    assert_eq!(stage.engine.graces(), [LONG]);
+    stage.ask_revoke("revoke", DEVICE, LONG).await;
+    stage.settle().await;
+    assert_eq!(stage.engine.graces()[1..], [Duration::from_secs(10)]);
+}
+
+/// The engine looks names up in the container's own files, at each of its starts.
+#[tokio::test]
+async fn a_plugin_runs_as_the_number_that_was_looked_at_and_never_as_a_name() {
+    let stage = Stage::with(manifest(), "app").await;
+    let label = manifest().to_string();
+    let reference = format!("registry.example.com/focuser@{DIGEST}");
+    let mut image = FakeImage::new(&reference)
+        .with_label(crate::admission::MANIFEST_LABEL, &label)
+        .with_file("/etc/passwd", "app:x:x:1000::/:/bin/sh\napp:x:1000:1001::/:/bin/sh\n")
+        .with_file("/etc/group", "dialout:x:20:app\nroot:x:0:\n");
+    image.image.user = "app".into();
+    stage.engine.publish(image);
+    stage.install().await;
+    stage.start().await;
+    stage.succeeds("start").await;
+    let spec = stage.engine.spec(&stage.ctx.policy.container_name(&stage.id)).expect("it runs");
+    assert_eq!((spec.user.as_deref(), spec.groups.as_slice()), (Some("1000:1001"), &[20][..]));
+}
