@@ -4,6 +4,7 @@
 //! The plugin coordinator is one that is built to hold at a step (its feature `drill`), so that a kill hits exactly
 //! there. Rows with the same victim are done in one wave: each on a plugin of its own, and one kill for all.
 
+mod equipment;
 mod found;
 mod ground;
 mod holds;

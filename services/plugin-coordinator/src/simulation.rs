@@ -9,12 +9,15 @@
 
 #![expect(clippy::panic, reason = "a test fails by panicking, and says why")]
 
+mod aside;
 mod check;
+mod engine_keeps;
 mod life;
 mod planted;
 mod points;
 mod ports;
 mod requests;
+mod told;
 mod world;
 
 use std::sync::Arc;

@@ -69,7 +69,8 @@ async fn all(rows: &[Row]) -> Result<bool> {
     let unnoticed = goes_unnoticed(&ground).await?;
     match unnoticed.is_empty() {
         true => println!(
-            "\ndrill: its own mischief is noticed: a victim that stays dead, a second start, a container too many"
+            "\ndrill: its own mischief is noticed: a victim that stays dead, a second start, a container too many, another \
+             configuration, data that is lost, a grant too few"
         ),
         false => println!("\ndrill: it cannot be believed: {}", unnoticed.join("; ")),
     }

@@ -10,9 +10,11 @@ use serde_json::{Value, json};
 use testkit::Version;
 use tokio::time::{Instant, sleep};
 
+use super::equipment;
 use super::ground::Ground;
 use super::subject::{FIRST, SECOND, Subject};
 use super::table::{Ends, Victim};
+use crate::stack::command::Run;
 use crate::stack::ledger::Count;
 use crate::stack::listener::json as payload;
 
@@ -29,6 +31,10 @@ pub enum What {
     Reached,
     /// Whether what is there is what was asked for.
     Converged,
+    /// Whether it has the image, manifest, configuration and grants that the operation should leave.
+    Equipped,
+    /// Whether its data is there, or gone where that was asked for.
+    Data,
     /// Whether there is one outcome, and its answer.
     Outcome,
     /// Whether there is nothing but what there must be.
@@ -76,11 +82,26 @@ pub async fn look(ground: &Ground<'_>, subject: &mut Subject, before: Count) -> 
     let answered = one_outcome(subject).await;
     let ends = subject.row.scenario.ends;
     let converged = converged(ground, subject, ends).await;
+    let equipped = equipped(ground, subject, ends).await;
+    let data = data(ground, subject, ends).await;
     let left = nothing_left(ground, subject, ends).await;
     let repeated = same_again(subject).await;
     let once = nothing_twice(ground, subject, before).await;
-    let all = [converged, answered.and(repeated), left, once];
-    Found([What::Converged, What::Outcome, What::Left, What::Once].into_iter().zip(all).collect())
+    let all = [converged, equipped, data, answered.and(repeated), left, once];
+    let what = [What::Converged, What::Equipped, What::Data, What::Outcome, What::Left, What::Once];
+    Found(what.into_iter().zip(all).collect())
+}
+
+async fn equipped(ground: &Ground<'_>, subject: &mut Subject, ends: Ends) -> Result<String> {
+    if ends == Ends::Absent {
+        return Ok("has nothing".to_owned());
+    }
+    until(subject.requester.patience, async || equipment::look(ground, subject, ends).await).await?;
+    Ok("as it should be".to_owned())
+}
+
+async fn data(ground: &Ground<'_>, subject: &Subject, ends: Ends) -> Result<String> {
+    until(subject.requester.patience, async || equipment::data(ground, subject, ends).await).await
 }
 
 /// Waits until `check` succeeds, or returns why it does not.
@@ -120,8 +141,7 @@ async fn same_again(subject: &mut Subject) -> Result<String> {
 /// Whether inspect, the retained state and the engine say what is wanted.
 async fn converged(ground: &Ground<'_>, subject: &mut Subject, ends: Ends) -> Result<String> {
     let (id, scenario) = (subject.id.clone(), subject.row.scenario);
-    let is_new = scenario.operation == Operation::Update && scenario.fails.is_none();
-    let version = if is_new { SECOND } else { FIRST };
+    let version = if scenario.is_updated() { SECOND } else { FIRST };
     let requester = &mut subject.requester;
     until(requester.patience, async || {
         let inspected = requester.ask(Operation::Inspect, json!({"plugin_id": id})).await?;
@@ -195,8 +215,9 @@ async fn nothing_twice(ground: &Ground<'_>, subject: &Subject, before: Count) ->
     let mut wanted =
         Count { made: before.made + scenario.containers, started: before.started + scenario.starts };
     let ended_unseen = match subject.row.victim {
-        // It stops what it ran before it was killed.
-        Victim::Engine => scenario.ends == Ends::Running,
+        // A process that ran has ended with it, and is started again or replaced. Where none ran there is none to start
+        // again: then a start more is one that was done twice.
+        Victim::Engine => scenario.ends == Ends::Running && subject.ran_at_kill,
         // Nobody saw the process end: that may have been the engine's doing, and it gets another try.
         Victim::Plugin => subject.row.stage.step == "ended_early",
         _ => false,
@@ -241,5 +262,15 @@ pub async fn clear(requester: &mut crate::stack::requester::Requester, id: &Plug
     let removed = requester.ask(Operation::Remove, json!({"plugin_id": id, "remove_volumes": true})).await?;
     let gone = removed["success"] == true || removed["error"]["code"] == ErrorCode::UnknownPlugin.as_str();
     ensure!(gone, "it cannot be removed: {removed}");
+    Ok(())
+}
+
+/// Removes the data that a removal has left, and looks whether any is left then.
+pub async fn clear_data(ground: &Ground<'_>, subject: &Subject) -> Result<()> {
+    if let Some(volume) = subject.volume.as_ref().filter(|_| subject.row.scenario.keeps_data) {
+        Run::docker(["volume", "rm", volume]).ok().await?;
+    }
+    let left = ground.volumes_of(&subject.id).await?;
+    ensure!(left.is_empty(), "its volumes are left: {left:?}");
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! Where the drill takes place: a framework whose plugin coordinator holds when it is asked to, images of throw-away
 //! plugins, and another plugin that runs beside them.
 
+use std::fs;
+
 use anyhow::{Context as _, Result};
 use envelope::PluginId;
 
@@ -9,6 +11,7 @@ use super::table::Victim;
 use crate::repository::root;
 use crate::stack::bystander::Bystander;
 use crate::stack::command::Run;
+use crate::stack::engine::listed;
 use crate::stack::images::Script;
 use crate::stack::ledger::Ledger;
 use crate::stack::{Stack, VERSION};
@@ -75,6 +78,35 @@ impl<'a> Ground<'a> {
     pub(super) async fn has_image(&self, source: &str) -> Result<bool> {
         let repository = source.rsplit_once(':').map_or(source, |(repository, _)| repository);
         Ok(!Run::docker(["images", "--all", "--quiet", repository]).lines().await?.is_empty())
+    }
+
+    /// A file of a container.
+    pub(super) async fn read(&self, container: &str, path: &str) -> Result<String> {
+        let place = self.stack.folder().join(format!("read-{}", uuid::Uuid::new_v4().simple()));
+        let from = format!("{container}:{path}");
+        Run::docker(["cp", &from, &place.display().to_string()]).ok().await?;
+        let content = fs::read_to_string(&place);
+        fs::remove_file(&place)?;
+        Ok(content?)
+    }
+
+    /// A file of a volume, which is mounted at `folder` for it: whoever else has it may run or not.
+    pub(super) async fn read_volume(&self, volume: &str, folder: &str, path: &str) -> Result<String> {
+        let image = format!("bigskies/forwarder:{VERSION}");
+        let mount = format!("{volume}:{folder}:ro");
+        let container = Run::docker(["create", "--volume", &mount, &image]).line().await?;
+        let content = self.read(&container, path).await;
+        Run::docker(["rm", &container]).ok().await?;
+        content
+    }
+
+    /// The names of a plugin's volumes.
+    pub(super) async fn volumes_of(&self, id: &PluginId) -> Result<Vec<String>> {
+        let filters = [
+            format!("label=org.bigskies.installation={}", self.stack.installation),
+            format!("label=org.bigskies.plugin_id={id}"),
+        ];
+        listed(&["volume", "ls", "--quiet"], &filters).await
     }
 
     /// Starts a plugin's process once more, leaves a container of it behind, and disturbs the other plugin.

@@ -153,6 +153,8 @@ pub struct Scenario {
     pub cancelled: bool,
     /// What it is answered with when it cannot succeed.
     pub fails: Option<ErrorCode>,
+    /// Whether a removal is asked for that leaves the data.
+    pub keeps_data: bool,
     stages: &'static [Stage],
 }
 
@@ -167,6 +169,13 @@ pub struct Row {
     pub moment: Moment,
     /// Who is killed.
     pub victim: Victim,
+}
+
+impl Scenario {
+    /// Whether the plugin is in the end what an update has brought.
+    pub fn is_updated(&self) -> bool {
+        self.operation == Operation::Update && self.fails.is_none()
+    }
 }
 
 impl Row {
@@ -246,6 +255,7 @@ const USUAL: Scenario = Scenario {
     behaviour: Behaviour::Well,
     cancelled: false,
     fails: None,
+    keeps_data: false,
     stages: &[],
 };
 
@@ -362,6 +372,16 @@ static SCENARIOS: &[Scenario] = &[
             PAY_OWED,
             stage("uninstall", Kind::Wire, ALL),
         ],
+        ..USUAL
+    },
+    Scenario {
+        name: "remove-keeping-data",
+        operation: Operation::Remove,
+        ends: Ends::Absent,
+        starts: 0,
+        containers: 0,
+        keeps_data: true,
+        stages: &[stage("uninstall", Kind::Wire, ALL)],
         ..USUAL
     },
     Scenario {

@@ -64,6 +64,11 @@ impl Victim {
     }
 }
 
+/// Whether there is an engine that may be killed.
+pub fn has_engine() -> bool {
+    std::env::var_os(ENGINE).is_some()
+}
+
 fn engine() -> Result<String> {
     std::env::var(ENGINE).with_context(|| {
         format!("{ENGINE} is not set: an engine is killed only in one of the drill's own; run: make drill")

@@ -4,15 +4,18 @@ use std::fmt;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
-use envelope::PluginId;
+use envelope::{Operation, PluginId};
 use futures_util::future::join_all;
+use serde_json::json;
 use tokio::time::Instant;
 
+use super::equipment;
 use super::found::{self, Found, What};
 use super::ground::Ground;
 use super::holds::Holds;
-use super::subject::Subject;
+use super::subject::{Subject, topic_grant};
 use super::table::{Away, Row, Victim, rows};
+use super::victim;
 use crate::stack::bystander::Sameness;
 use crate::stack::ledger::Count;
 
@@ -51,6 +54,10 @@ pub enum Mischief {
     StaysDead,
     /// Processes are started once more, and a container is left over.
     Meddles,
+    /// Data is taken away, and another configuration is given than the row's.
+    Alters,
+    /// What the row has given is taken back.
+    Revokes,
 }
 
 /// Goes through the rows of a wave: they have the same victim, and need the message coordinator or do not.
@@ -87,6 +94,9 @@ async fn go(ground: &Ground<'_>, rows: &[Row], first: &Row, mischief: Mischief) 
     let held = subjects.iter_mut().map(|subject| ask(&holds, subject));
     let held: Vec<Result<()>> = join_all(held).await;
 
+    for subject in subjects.iter_mut().flatten() {
+        subject.ran_at_kill = runs(ground, &subject.id).await?;
+    }
     if away == Away::Never || victim != Victim::Message {
         ground.kill(victim).await?;
     }
@@ -111,7 +121,7 @@ async fn go(ground: &Ground<'_>, rows: &[Row], first: &Row, mischief: Mischief) 
         ground.start(victim).await?;
     }
     let others = others(ground, &same, victim).await;
-    let cleared = subjects.iter_mut().map(clear);
+    let cleared = subjects.iter_mut().map(|subject| clear(ground, subject));
     let cleared = join_all(cleared).await;
     for (((found, held), others), cleared) in found.iter_mut().zip(held).zip(repeat(others)).zip(cleared) {
         if let Err(error) = held {
@@ -128,6 +138,11 @@ async fn go(ground: &Ground<'_>, rows: &[Row], first: &Row, mischief: Mischief) 
 
 fn repeat(others: Result<()>) -> impl Iterator<Item = Result<(), String>> {
     std::iter::repeat(others.map_err(|error| format!("{error:#}")))
+}
+
+async fn runs(ground: &Ground<'_>, id: &PluginId) -> Result<bool> {
+    let container = ground.stack.plugin_container(id).await?;
+    Ok(container.is_some_and(|container| container["State"]["Running"] == true))
 }
 
 fn count(ground: &Ground<'_>, subject: &Result<Subject>) -> Count {
@@ -162,11 +177,12 @@ async fn others(ground: &Ground<'_>, before: &Sameness, victim: Victim) -> Resul
     }
 }
 
-async fn clear(subject: &mut Result<Subject>) -> Result<()> {
+async fn clear(ground: &Ground<'_>, subject: &mut Result<Subject>) -> Result<()> {
     match subject {
         Ok(subject) => {
             subject.requester.patience = REMOVES;
-            found::clear(&mut subject.requester, &subject.id).await
+            found::clear(&mut subject.requester, &subject.id).await?;
+            found::clear_data(ground, subject).await
         }
         Err(_) => Ok(()),
     }
@@ -174,9 +190,22 @@ async fn clear(subject: &mut Result<Subject>) -> Result<()> {
 
 /// Does what must be noticed.
 async fn meddle(ground: &Ground<'_>, subject: &mut Subject, mischief: Mischief) -> Result<()> {
-    if mischief == Mischief::Meddles {
+    let id = &subject.id;
+    if mischief != Mischief::StaysDead {
         subject.requester.answers(&subject.asked, 1).await?;
-        ground.meddle(&subject.id).await?;
+    }
+    match mischief {
+        Mischief::None | Mischief::StaysDead => {}
+        Mischief::Meddles => ground.meddle(id).await?,
+        Mischief::Alters => {
+            equipment::lose_data(ground.stack, id).await?;
+            let config = json!({"plugin_id": id, "config": {"of": "mischief"}});
+            subject.requester.must(Operation::Config, config).await?;
+        }
+        Mischief::Revokes => {
+            let grant = json!({"plugin_id": id, "grant": topic_grant()});
+            subject.requester.must(Operation::RevokeGrant, grant).await?;
+        }
     }
     subject.requester.patience = VAIN;
     Ok(())
@@ -188,10 +217,16 @@ async fn meddle(ground: &Ground<'_>, subject: &mut Subject, mischief: Mischief) 
 /// There is nothing to try it on.
 pub async fn goes_unnoticed(ground: &Ground<'_>) -> Result<Vec<String>> {
     let mut unnoticed = Vec::new();
-    let tried = [
+    let mut tried = vec![
         ("start/prepare/before/security", Mischief::StaysDead, &[What::Converged, What::Outcome][..]),
         ("start/begin/before/plugin", Mischief::Meddles, &[What::Left, What::Once, What::Others]),
+        ("config/begin/before/plugin", Mischief::Alters, &[What::Equipped, What::Data]),
+        ("approve/begin/before/plugin", Mischief::Revokes, &[What::Equipped]),
     ];
+    if victim::has_engine() {
+        // No process ran before it: a second start cannot be the engine's doing.
+        tried.push(("start/begin/before/engine", Mischief::Meddles, &[What::Once]));
+    }
     for (name, mischief, must) in tried {
         let row = rows().into_iter().find(|row| row.to_string() == name);
         let row = row.with_context(|| format!("there is no row {name}"))?;

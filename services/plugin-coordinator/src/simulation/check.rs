@@ -4,19 +4,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 
 use envelope::payload::state::Phase;
-use envelope::{Answer, ErrorCode, Operation, PluginId, StartId};
+use envelope::{Answer, PluginId, StartId};
 
+use super::engine_keeps::{self, Keeps};
+use super::told;
 use super::world::{State, World, runs};
 use crate::engine::{Container, ContainerSpec, label};
 use crate::peers::fake::login_of;
-use crate::policy::{PLUGIN_LABEL, RELEASE_LABEL, ROLE_LABEL, Role};
+use crate::policy::{self, CONFIG_FILE, PLUGIN_LABEL, RELEASE_LABEL, ROLE_LABEL, Role};
 use crate::record::{Desired, Record, StartProgress};
 use crate::registrations::fake::Tables;
 
 /// What a check remembers.
 #[derive(Default)]
 pub(super) struct Seen {
-    answers: BTreeMap<String, Arc<Answer>>,
+    pub(super) answers: BTreeMap<String, Arc<Answer>>,
+    pub(super) keeps: Keeps,
     containers: Option<Vec<Held>>,
     /// The container of a start, and the revision of the record with which it was compared last.
     compared: BTreeMap<StartId, i64>,
@@ -26,6 +29,7 @@ impl Seen {
     /// The engine did something.
     pub(super) fn containers_changed(&mut self) {
         self.containers = None;
+        self.keeps.changed();
     }
 }
 
@@ -61,72 +65,14 @@ pub(super) fn always(world: &World, state: &mut State) -> Result<(), String> {
         .take()
         .unwrap_or_else(|| world.engine.all().into_iter().map(Held::from).collect());
     let result = world.registrations.look(|tables| {
-        answers(tables, state)?;
+        engine_keeps::volumes(world, tables, &mut state.seen.keeps)?;
+        told::answers(world, tables, state)?;
         causes(tables)?;
         held(world, &containers, tables, &mut state.seen)?;
         logins(world, tables, state)
     });
     state.seen.containers = Some(containers);
     result
-}
-
-/// One outcome for each request, which stays; an operation that has ended has one.
-fn answers(tables: &Tables, state: &mut State) -> Result<(), String> {
-    let seen = &mut state.seen.answers;
-    for (request, before) in seen.iter() {
-        match tables.answers.get(request) {
-            None => return Err(format!("the answer of request {request} is gone")),
-            Some(now) if Arc::ptr_eq(now, before) || now == before => {}
-            Some(now) => return Err(format!("request {request} was answered {before:?} and then {now:?}")),
-        }
-    }
-    if seen.len() != tables.answers.len() {
-        for (request, answer) in &tables.answers {
-            if seen.insert(request.clone(), answer.clone()).is_none() {
-                followed(tables, state.accepted.iter().find(|a| a.id == *request), answer)?;
-            }
-        }
-    }
-    for operation in &tables.operations {
-        let request = &operation.operation.request_id;
-        let answer = tables.answers.get(request);
-        match (&operation.outcome, answer) {
-            (None, None) => {}
-            // Whoever asked was told that the database failed, which had recorded it nevertheless.
-            (_, Some(answer)) if is_internal(answer) => {}
-            (None, Some(answer)) => {
-                return Err(format!("request {request} is answered {answer:?}, and its operation runs"));
-            }
-            (Some(_), None) => {
-                return Err(format!("the operation of request {request} ended without an answer"));
-            }
-            (Some(outcome), Some(answer)) if *outcome == answer.as_ref().into() => {}
-            (Some(outcome), Some(answer)) => {
-                return Err(format!("request {request} ended with {outcome:?} and was answered {answer:?}"));
-            }
-        }
-    }
-    Ok(())
-}
-
-fn is_internal(answer: &Answer) -> bool {
-    matches!(answer, Answer::Failure(body) if body.code == ErrorCode::Internal)
-}
-
-/// Who is told that a grant is taken back can rely on it.
-fn followed(
-    tables: &Tables,
-    request: Option<&super::world::Accepted>,
-    answer: &Answer,
-) -> Result<(), String> {
-    let Some(request) = request else { return Ok(()) };
-    let record = tables.plugins.get(&request.plugin);
-    match (request.operation, answer, record) {
-        (Operation::RevokeGrant, Answer::Success(_), Some(record)) if record.is_outdated() => {
-            Err(format!("request {} says that a grant is taken back, and what has it runs on", request.id))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Every transition has a cause and a correlation id.
@@ -184,8 +130,25 @@ fn compare(world: &World, record: &Record, container: &Held, seen: &mut Seen) ->
         Some(made) if made != wanted => {
             Err(format!("container {} has {made:?}, and may have {wanted:?}", container.name))
         }
-        _ => Ok(()),
+        _ => configured(world, record, container),
     }
+}
+
+/// Compares the configuration in a container with the one that is recorded.
+fn configured(world: &World, record: &Record, container: &Held) -> Result<(), String> {
+    let is_made = record.start.as_ref().is_some_and(|start| start.progress >= StartProgress::Prepared);
+    if !is_made {
+        return Ok(());
+    }
+    let files = policy::config_files(record, &record.manifest());
+    let wanted = files.first().map(|file| &file.bytes);
+    let found = world.engine.uploaded(&container.name, CONFIG_FILE).map(|file| file.bytes);
+    if found.as_ref() == wanted {
+        return Ok(());
+    }
+    let text = |bytes: Option<&Vec<u8>>| bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    let (found, wanted) = (text(found.as_ref()), text(wanted));
+    Err(format!("container {} is configured with {found:?}, and not {wanted:?}", container.name))
 }
 
 /// One login and one token for each plugin, each of a start that is recorded.
@@ -247,7 +210,7 @@ pub(super) fn in_the_end(world: &World) -> Result<(), String> {
             }
         }
     }
-    Ok(())
+    engine_keeps::images(world, &tables, world.plugins.iter().filter(|id| counts(id)))
 }
 
 fn settled(world: &World, record: &Record, containers: &[Held]) -> Result<(), String> {

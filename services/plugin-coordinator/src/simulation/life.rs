@@ -12,6 +12,7 @@ use envelope::{
 };
 use tokio::sync::mpsc;
 
+use super::aside::Alone;
 use super::points::Weather;
 use super::ports::Ports;
 use super::world::{Accepted, World, drama};
@@ -21,6 +22,7 @@ use crate::conduct::{Admission, Conduct};
 use crate::context::{Acls, Context};
 use crate::handler;
 use crate::health::{HealthReports, Taken};
+use crate::housekeeping;
 use crate::policy::{PLUGIN_LABEL, ROLE_LABEL, Role};
 use crate::registrations::TableError;
 use crate::report::Reporter;
@@ -41,12 +43,7 @@ pub(super) enum Purpose {
 
 /// Lives until the purpose is reached or the coordinator is killed. Answers how many requests were not made.
 pub(super) fn live(world: &Arc<World>, purpose: Purpose) -> usize {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .expect("a runtime");
-    let left = runtime.block_on(async {
+    Alone::new().block_on(async {
         // Any fixed time.
         let now = world.state().now.unwrap_or(Timestamp::from_seconds(1_800_000_000));
         let _clock = clock::simulated::Clock::starting_at(now);
@@ -64,10 +61,7 @@ pub(super) fn live(world: &Arc<World>, purpose: Purpose) -> usize {
         let pause = world.points.chance(|c| c.up_to(Duration::from_secs(5)));
         world.state().now = Some(clock::now().after(pause));
         left
-    });
-    // Everything that was under way is dropped where it stands.
-    drop(runtime);
-    left
+    })
 }
 
 struct Life {
@@ -90,7 +84,7 @@ impl Life {
             peers: ports,
             health: HealthReports::default(),
             acls: Acls::default(),
-            images: crate::housekeeping::Images::in_memory(),
+            images: world.images(),
             conduct: Conduct::new(&settings),
             settings,
         };
@@ -112,10 +106,13 @@ impl Life {
     /// Everything that goes on in the background.
     fn work(&mut self) {
         let (supervisor, ctx) = (self.supervisor.clone(), self.ctx.clone());
-        let health = HealthBoard::new(Coordinator::Plugin, InstanceId::parse("simulated").expect("an id"));
+        let health = board();
         tokio::spawn(async move { supervisor.look_after_all(&health).await });
         let (supervisor, other) = (self.supervisor.clone(), ctx.clone());
         tokio::spawn(async move { other.conduct.run(&other, &supervisor).await });
+        let other = ctx.clone();
+        let health = board();
+        tokio::spawn(async move { housekeeping::run(&other, &health).await });
         tokio::spawn(acknowledge(self.world.clone(), ctx.clone(), self.supervisor.clone()));
         tokio::spawn(report(self.world.clone(), ctx, self.supervisor.clone()));
         for id in self.world.plugins.clone() {
@@ -210,6 +207,10 @@ impl Life {
     }
 }
 
+fn board() -> HealthBoard {
+    HealthBoard::new(Coordinator::Plugin, InstanceId::parse("simulated").expect("an id"))
+}
+
 /// Handles a request as the router does, and records its answer where it has one at once.
 async fn serve(world: &Arc<World>, ctx: &Context, supervisor: &Supervisor, accepted: Accepted) {
     let permit = Permit::for_test(accepted.principal, accepted.operation);
@@ -219,11 +220,13 @@ async fn serve(world: &Arc<World>, ctx: &Context, supervisor: &Supervisor, accep
         traceparent: None,
         payload: accepted.payload,
     };
+    world.store_works();
     let answer = match handler::handle(ctx, supervisor, &permit, &request).await {
         Ok(Reply::Later) => return,
         Ok(Reply::Now(data)) => Answer::Success(data),
         Err(error) => Answer::Failure(error),
     };
+    world.is_about_to_answer(&accepted.id, &answer);
     let settle = async {
         world.registrations.settle(&accepted.id, &answer);
         Ok::<_, TableError>(())

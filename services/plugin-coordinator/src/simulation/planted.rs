@@ -4,7 +4,7 @@ use super::world::Plant;
 use super::{run, told};
 
 /// So many runs at most until a defect is found.
-const PATIENCE: u64 = 300;
+const PATIENCE: u64 = 3_000;
 
 /// Runs until the defect is found, and looks whether it is called by its name.
 fn found(plant: Plant, name: &str) {
@@ -57,4 +57,39 @@ fn a_plugin_that_waits_for_another_is_found() {
 #[test]
 fn a_container_of_nobody_is_found() {
     found(Plant::Stranger, "belongs to no registered plugin");
+}
+
+#[test]
+fn a_fault_of_its_own_is_found() {
+    found(Plant::StoreFailsByItself, "the store did not fail it");
+}
+
+#[test]
+fn a_container_with_another_configuration_is_found() {
+    found(Plant::ConfiguresOtherwise, "is configured with");
+}
+
+#[test]
+fn a_configuration_that_is_not_recorded_is_found() {
+    found(Plant::ForgetsConfig, "its configuration is");
+}
+
+#[test]
+fn an_image_that_is_not_removed_is_found() {
+    found(Plant::KeepsImages, "image registry.example.com/");
+}
+
+#[test]
+fn an_image_that_nobody_remembers_is_found() {
+    found(Plant::ForgetsImages, "is left, which nothing needs");
+}
+
+#[test]
+fn data_that_is_not_removed_is_found() {
+    found(Plant::KeepsVolumes, "is gone with its data");
+}
+
+#[test]
+fn data_that_gets_lost_is_found() {
+    found(Plant::LosesVolumes, "is lost");
 }

@@ -43,8 +43,15 @@ impl Ports {
         on: &str,
         effect: impl Future<Output = Result<T, TableError>>,
     ) -> Result<T, TableError> {
-        let fails = |_| TableError::Database(store::Error::PoolTimedOut);
-        self.points.call(point, on, fails, effect, || self.world().check()).await
+        let world = self.world();
+        if world.plant == Some(Plant::StoreFailsByItself) && point == "registrations.begin" {
+            return Err(TableError::Database(store::Error::PoolTimedOut));
+        }
+        let fails = |_| {
+            world.store_failed();
+            TableError::Database(store::Error::PoolTimedOut)
+        };
+        self.points.call(point, on, fails, effect, || world.check()).await
     }
 }
 
@@ -72,6 +79,7 @@ impl Gate for Ports {
             });
         }
         effect();
+        world.defect(verb, on).await;
         world.engine_did(verb, on);
         world.check();
         let after = std::time::Duration::from_secs(60);
@@ -275,6 +283,7 @@ impl Registrations for Ports {
         answer: &Answer,
     ) -> Result<(), TableError> {
         let (world, on) = (self.world(), operation.plugin_id.as_str());
+        world.is_about_to_answer(&operation.request_id, answer);
         let effect = async {
             world.registrations.finish(record, operation, answer).await?;
             world.outcome_was_written(&operation.request_id);

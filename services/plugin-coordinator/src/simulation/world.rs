@@ -1,20 +1,23 @@
 //! What outlives the coordinator in a simulation: engine, registry, tables, the other coordinators, and whoever asks.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use envelope::payload::spec::{AclOutcome, AclStatus, Presence};
 use envelope::{Answer, Operation, PluginId, Principal, StartId, Timestamp, topic};
+use manifest::Manifest;
 use serde_json::{Value, json};
 
 use super::check::{self, Seen};
 use super::points::{Chance, Points};
+use super::told;
 use crate::clock;
 use crate::engine::fake::{FakeEngine, FakeImage};
-use crate::engine::{EngineError, NetworkSpec, Verb};
+use crate::engine::{Engine as _, EngineError, NetworkSpec, Owner, UploadFile, Verb};
+use crate::housekeeping::Images;
 use crate::peers::fake::FakePeers;
-use crate::policy::Policy;
+use crate::policy::{CONFIG_FILE, Policy};
 use crate::record::{Desired, Record, approval};
 use crate::registrations::fake::FakeRegistrations;
 use crate::registry::Resolved;
@@ -22,6 +25,13 @@ use crate::registry::fake::FakeRegistry;
 use crate::settings::Settings;
 
 pub(super) const INSTALLATION: &str = "6f1c0d5e-0000-4000-8000-000000000001";
+
+/// The plugins that there are at most.
+const PLUGINS: [&str; 3] = ["camera", "focuser", "mount"];
+
+/// For how long a failure of the store is what a worker's operation ends with at its deadline: it is the last that it
+/// knows, until the next step succeeds or fails otherwise.
+const EXCUSES: Duration = Duration::from_secs(300);
 
 /// Versions of each plugin that there are: 3 ends right after its start.
 pub(super) const VERSIONS: [u32; 3] = [1, 2, 3];
@@ -46,6 +56,20 @@ pub(super) enum Plant {
     OneBlocksAll,
     /// A container that belongs to nobody runs.
     Stranger,
+    /// The store fails where the simulation did not let it.
+    StoreFailsByItself,
+    /// A container gets another configuration than was uploaded to it.
+    ConfiguresOtherwise,
+    /// A new configuration is not recorded, although it is said.
+    ForgetsConfig,
+    /// The engine keeps an image that it says to have removed.
+    KeepsImages,
+    /// Which images were pulled for plugins is forgotten with each life.
+    ForgetsImages,
+    /// The engine keeps a volume that it says to have removed.
+    KeepsVolumes,
+    /// A volume goes with its container.
+    LosesVolumes,
 }
 
 /// A request in the journal.
@@ -68,6 +92,7 @@ pub(super) struct World {
     pub(super) peers: Arc<FakePeers>,
     pub(super) registry: FakeRegistry,
     pub(super) plant: Option<Plant>,
+    images: Images,
     state: Mutex<State>,
     one_at_a_time: tokio::sync::Mutex<()>,
 }
@@ -83,6 +108,10 @@ pub(super) struct State {
     /// Whose login or token a start has.
     pub(super) whose: BTreeMap<StartId, PluginId>,
     pub(super) seen: Seen,
+    /// Requests that may be answered with a failure of the store.
+    pub(super) excused: BTreeSet<String>,
+    /// Tasks in which the store failed, and when it did last.
+    store_failed: HashMap<tokio::task::Id, Timestamp>,
     acks: BTreeMap<PluginId, AclStatus>,
     silent_until: BTreeMap<PluginId, Timestamp>,
     refused_until: BTreeMap<PluginId, Timestamp>,
@@ -91,12 +120,12 @@ pub(super) struct State {
 impl World {
     pub(super) async fn new(points: Points, plant: Option<Plant>) -> Arc<Self> {
         let plugins = match points.chance(|c| c.below(2)) {
-            0 => vec!["focuser", "mount"],
-            _ => vec!["camera", "focuser", "mount"],
+            0 => &PLUGINS[1..],
+            _ => &PLUGINS[..],
         };
-        let plugins: Vec<PluginId> =
-            plugins.into_iter().map(|id| PluginId::parse(id).expect("an id")).collect();
-        let settings = Settings::default();
+        let plugins: Vec<PluginId> = plugins.iter().map(|id| PluginId::parse(id).expect("an id")).collect();
+        // Often enough that what is left of images is gone within the calm in the end.
+        let settings = Settings { image_sweep_seconds: 60, ..Settings::default() };
         let (engine, registry) = (FakeEngine::new(), FakeRegistry::new());
         engine.load(FakeImage::new(&settings.forwarder_image));
         let network = NetworkSpec {
@@ -106,7 +135,7 @@ impl World {
             icc: true,
             labels: Default::default(),
         };
-        crate::engine::Engine::ensure_network(&engine, &network).await.expect("makes the network");
+        engine.ensure_network(&network).await.expect("makes the network");
         for id in &plugins {
             for version in VERSIONS {
                 publish(&engine, &registry, id, version);
@@ -122,6 +151,7 @@ impl World {
             peers: Arc::default(),
             registry,
             plant,
+            images: Images::in_memory(),
             state: Mutex::default(),
             one_at_a_time: tokio::sync::Mutex::default(),
         })
@@ -129,6 +159,52 @@ impl World {
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Which images were pulled for plugins: a table, which a life of the coordinator leaves to the next one.
+    pub(super) fn images(&self) -> Images {
+        match self.plant {
+            Some(Plant::ForgetsImages) => Images::in_memory(),
+            _ => self.images.clone(),
+        }
+    }
+
+    /// The volume of a plugin.
+    pub(super) fn volume(&self, id: &PluginId) -> &'static str {
+        static KNOWN: OnceLock<BTreeMap<PluginId, String>> = OnceLock::new();
+        let name = |id: &str| {
+            let id = PluginId::parse(id).expect("an id");
+            let volumes = self.policy.volumes(&id, &manifest_of(&id, VERSIONS[0]));
+            (id, volumes.into_keys().next().expect("each has one"))
+        };
+        let known = KNOWN.get_or_init(|| PLUGINS.map(name).into());
+        known.get(id).expect("one of the plugins")
+    }
+
+    /// The simulation lets the store fail a call of the task that runs.
+    pub(super) fn store_failed(&self) {
+        if let Some(task) = tokio::task::try_id() {
+            self.state().store_failed.insert(task, clock::now());
+        }
+    }
+
+    /// What failed before in the task that runs is no excuse for what comes.
+    pub(super) fn store_works(&self) {
+        if let Some(task) = tokio::task::try_id() {
+            self.state().store_failed.remove(&task);
+        }
+    }
+
+    /// The task that runs is about to answer a request. That the store failed it may only be said where it did.
+    pub(super) fn is_about_to_answer(&self, request: &str, answer: &Answer) {
+        if !told::is_internal(answer) {
+            return;
+        }
+        let mut state = self.state();
+        let failed = tokio::task::try_id().and_then(|task| state.store_failed.get(&task).copied());
+        if failed.is_some_and(|at| clock::now().since(at) <= EXCUSES) {
+            state.excused.insert(request.to_owned());
+        }
     }
 
     /// Looks whether everything is as it must be at any time.
@@ -143,6 +219,9 @@ impl World {
         let mut record = record.clone();
         if self.plant == Some(Plant::LosesCauses) {
             record.standing.cause.clear();
+        }
+        if self.plant == Some(Plant::ForgetsConfig) {
+            record.release.config = None;
         }
         record
     }
@@ -172,6 +251,36 @@ impl World {
         self.points.tell(|| format!("the engine hangs: {verb} {on} ({slow})"));
         tokio::time::sleep(after).await;
         Err(EngineError::Timeout { doing: verb, on: on.to_owned(), after })
+    }
+
+    /// What an engine with a planted defect does besides.
+    pub(super) async fn defect(&self, verb: Verb, on: &str) {
+        let owner = || self.plugins.iter().find(|id| on.contains(id.as_str()));
+        let done = match (self.plant, verb) {
+            (Some(Plant::ConfiguresOtherwise), Verb::Upload) => {
+                let file = UploadFile {
+                    path: CONFIG_FILE.to_owned(),
+                    bytes: b"{}".to_vec(),
+                    owner: Owner { uid: 1000, gid: 1000 },
+                    mode: 0o400,
+                };
+                self.engine.upload(on, &[file]).await
+            }
+            (Some(Plant::KeepsVolumes), Verb::RemoveVolume) => {
+                self.engine.ensure_volume(on, &Default::default()).await
+            }
+            (Some(Plant::LosesVolumes), Verb::Remove) => match owner() {
+                Some(id) => self.engine.remove_volume(self.volume(id)).await.map(drop),
+                None => Ok(()),
+            },
+            (Some(Plant::KeepsImages), Verb::RemoveImage) => {
+                self.engine.load(FakeImage::new(on));
+                Ok(())
+            }
+            _ => Ok(()),
+        };
+        // An engine that is away does nothing, this neither.
+        drop(done);
     }
 
     /// The engine did something.
@@ -277,6 +386,7 @@ impl World {
         self.engine.come_back(true);
         self.points.set_weather(super::points::Weather::default());
         let mut state = self.state();
+        state.store_failed.clear();
         state.silent_until.clear();
         state.refused_until.clear();
     }
@@ -302,12 +412,15 @@ pub(super) fn document(id: &PluginId, version: u32) -> Value {
         "health_check": {"interval_seconds": 10},
         "docker": {"volumes": ["data:/data"]},
     });
+    if id.as_str() == "focuser" {
+        document["config_schema"] = json!({"properties": {"gain": {"type": "integer"}}});
+    }
     if id.as_str() == "mount" {
         let dome = PluginId::parse("dome").expect("an id");
         document["mqtt"] = json!({"topics_publish": [topic::plugin::control_command(&dome, "open")]});
         document["permissions"] = json!(["plugin:control"]);
         document["devices"] = json!(["/dev/ttyUSB0"]);
-        document["docker"] = json!({"ports": ["0.0.0.0:8090:80"]});
+        document["docker"]["ports"] = json!(["0.0.0.0:8090:80"]);
     }
     document
 }
@@ -319,9 +432,13 @@ pub(super) fn approves(id: &PluginId, version: u32) -> Option<String> {
     known.entry((id.to_string(), version)).or_insert_with(|| approval_of(id, version)).clone()
 }
 
-fn approval_of(id: &PluginId, version: u32) -> Option<String> {
+fn manifest_of(id: &PluginId, version: u32) -> Manifest {
     let parsed = manifest::parse_value(document(id, version), &manifest::framework_version());
-    let manifest = parsed.expect("a manifest").manifest;
+    parsed.expect("a manifest").manifest
+}
+
+fn approval_of(id: &PluginId, version: u32) -> Option<String> {
+    let manifest = manifest_of(id, version);
     let grants = manifest.grants();
     (!grants.is_empty()).then(|| approval(&digest(version), &manifest, &grants).approve)
 }
