@@ -174,6 +174,11 @@ impl HealthReports {
         self.lock().plugins.get(id)?.refused.clone()
     }
 
+    /// For how long we have listened without a break; none while we do not.
+    pub(crate) fn listened_for(&self) -> Option<Duration> {
+        self.lock().listening.map(|since| since.elapsed())
+    }
+
     /// We began to listen, or stopped.
     pub(crate) fn listening(&self, up: bool) {
         self.lock().listening = up.then(Instant::now);

@@ -29,6 +29,8 @@ pub struct View<'a> {
     pub well_for: Option<Duration>,
     /// Whether it has reported health since its process was started.
     pub reported: bool,
+    /// For how long it could have been heard, had it reported; none while we do not listen.
+    pub listened_for: Option<Duration>,
     /// Whether the end of its process, if it has ended, is its own doing: false when the engine or this coordinator
     /// was away since it was last seen running.
     pub watched: bool,
@@ -111,8 +113,8 @@ pub enum Step {
     Prepare,
     /// Start the container's process.
     StartProcess,
-    /// Wait for the first health message until then.
-    AwaitReady(Timestamp),
+    /// Wait for the first health message until then; none while nobody can hear it.
+    AwaitReady(Option<Timestamp>),
     /// It reported health.
     MarkReady,
     /// Make sure that a running plugin has its token.
@@ -265,6 +267,14 @@ pub fn plan(view: &View<'_>) -> Step {
     }
 }
 
+impl View<'_> {
+    /// Whether there was a time since its process was started in which nobody could have heard it.
+    pub(crate) fn was_unheard(&self) -> bool {
+        let start = self.record.and_then(|record| record.start.as_ref());
+        start.is_some_and(|start| self.listened_for.is_none_or(|listened| listened < runs_for(self, start)))
+    }
+}
+
 /// What is wanted of the plugin. Without what it cannot run without it is stopped, whatever was asked for.
 fn wanted(record: &Record) -> Desired {
     match record.desired {
@@ -384,12 +394,21 @@ fn plan_prepare(view: &View<'_>, record: &Record) -> Step {
     }
 }
 
+/// Only the time in which we listened is held against it: one that nobody could hear may be well.
 fn plan_ready(view: &View<'_>, start: &Start) -> Step {
     if view.reported {
         return Step::MarkReady;
     }
-    let deadline = start.started_at.unwrap_or(view.now).after(view.start_timeout);
-    if view.now >= deadline { Step::NotReady } else { Step::AwaitReady(deadline) }
+    let Some(listened_for) = view.listened_for else { return Step::AwaitReady(None) };
+    let had = runs_for(view, start).min(listened_for);
+    match view.start_timeout.checked_sub(had).filter(|left| !left.is_zero()) {
+        Some(left) => Step::AwaitReady(Some(view.now.after(left))),
+        None => Step::NotReady,
+    }
+}
+
+fn runs_for(view: &View<'_>, start: &Start) -> Duration {
+    view.now.since(start.started_at.unwrap_or(view.now))
 }
 
 /// A plugin that fails again soon after a failure backs off further; one that was well in between begins anew. That

@@ -22,7 +22,7 @@ use crate::registrations::TableError;
 use crate::report;
 
 pub(crate) use drift::{of as drift, renamed};
-pub(crate) use failure::{StepError, cancel, expire, fail};
+pub(crate) use failure::{StepError, cancel, expire, expire_unheard, fail};
 pub(crate) use forward::is_in_order as is_forwarded;
 
 /// A plugin at the beginning of a step.

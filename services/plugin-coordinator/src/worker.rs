@@ -175,12 +175,6 @@ impl Worker {
             self.trouble = 0;
             return Ok(Next::Again);
         }
-        if operation.as_ref().is_some_and(|o| o.deadline <= now) {
-            let subject = Subject { record, operation };
-            step::expire(&ctx, subject, self.last.take()).await?;
-            self.trouble = 0;
-            return Ok(Next::Again);
-        }
         let acl = ctx.acls.get(&self.id);
         let view = View {
             record: record.as_ref(),
@@ -190,6 +184,7 @@ impl Worker {
             drift,
             well_for: ctx.conduct.well_for(&self.id),
             reported: ctx.health.has_reported(&self.id),
+            listened_for: ctx.health.listened_for(),
             watched: record.as_ref().is_some_and(|record| ctx.conduct.is_watched(record)),
             forwarded,
             hindered: self.hindered,
@@ -198,6 +193,17 @@ impl Worker {
             now,
         };
         let step = plan(&view);
+        let deadline = view.operation.map(|operation| operation.deadline);
+        if deadline.is_some_and(|deadline| deadline <= now) {
+            let is_unheard = matches!(step, Step::AwaitReady(_)) && view.was_unheard();
+            let subject = Subject { record, operation };
+            match is_unheard {
+                true => step::expire_unheard(&ctx, subject).await?,
+                false => step::expire(&ctx, subject, self.last.take()).await?,
+            }
+            self.trouble = 0;
+            return Ok(Next::Again);
+        }
         match step {
             Step::Retire => return Ok(Next::Retire),
             Step::Settled(until) => {
@@ -212,7 +218,9 @@ impl Worker {
                 step::enter(&ctx, operation.as_mut(), step).await?;
                 #[cfg(feature = "drill")]
                 self.hold_at_a_wait(operation.as_ref(), step).await;
-                return Ok(Next::Wait(until.since(now).min(LOOK) + Duration::from_millis(5)));
+                let wait = until.map_or(WAIT, |until| until.since(now).min(LOOK));
+                let left = deadline.map_or(wait, |deadline| deadline.since(now));
+                return Ok(Next::Wait(wait.min(left) + Duration::from_millis(5)));
             }
             Step::AwaitAcl | Step::AwaitAbsent | Step::AwaitEngine => {
                 step::enter(&ctx, operation.as_mut(), step).await?;

@@ -8,12 +8,16 @@ use envelope::{Generation, InstallUid, OperationId, PluginId};
 use crate::operation::ResolvedImage;
 use crate::record::{Granted, Release, Standing};
 
+/// As long as anything has run.
+const LONG: Duration = Duration::from_secs(100_000);
+
 struct Case {
     record: Option<Record>,
     operation: Option<Running>,
     container: Observed,
     acl: Option<AclOutcome>,
     reported: bool,
+    listened_for: Option<Duration>,
     watched: bool,
     confirmed: bool,
     forwarded: bool,
@@ -98,6 +102,7 @@ fn case(desired: Desired, phase: Phase, start: Option<StartProgress>) -> Case {
         container: Observed::Missing,
         acl: Some(AclOutcome::Applied { role: "r".into() }),
         reported: false,
+        listened_for: Some(LONG),
         watched: true,
         confirmed: true,
         forwarded: true,
@@ -143,6 +148,7 @@ impl Case {
             container: self.container.clone(),
             acl: acl.as_ref(),
             reported: self.reported,
+            listened_for: self.listened_for,
             watched: self.watched,
             drift: self.drift,
             well_for: self.well_for,
@@ -171,7 +177,7 @@ fn a_start_goes_step_by_step_to_ready() {
     case(RUN, Phase::Starting, Some(Begun)).working(Work::Start).is(Step::Prepare);
     case(RUN, Phase::Starting, Some(Begun)).container(Process::Created).is(Step::Prepare);
     case(RUN, Phase::Starting, Some(Prepared)).container(Process::Created).is(Step::StartProcess);
-    let wait = Step::AwaitReady(Timestamp::from_seconds(1060));
+    let wait = Step::AwaitReady(Some(Timestamp::from_seconds(1060)));
     case(RUN, Phase::Starting, Some(Started)).container(Process::Running).is(wait);
     let mut reported = case(RUN, Phase::Starting, Some(Started)).container(Process::Running);
     reported.reported = true;
@@ -187,6 +193,28 @@ fn a_start_that_fails_says_how() {
     case(RUN, Phase::Starting, Some(Started)).container(Process::Exited).is(Step::EndedEarly);
     let silent = case(RUN, Phase::Starting, Some(Started)).container(Process::Running);
     assert_eq!(silent.step_at(1060), Step::NotReady);
+}
+
+#[test]
+fn only_the_time_in_which_it_could_be_heard_is_held_against_a_plugin_that_has_not_reported() {
+    let heard_for = |seconds: Option<u64>, now| {
+        let case = case(RUN, Phase::Starting, Some(StartProgress::Started)).container(Process::Running);
+        Case { listened_for: seconds.map(Duration::from_secs), ..case }.step_at(now)
+    };
+    let until = |seconds| Step::AwaitReady(Some(Timestamp::from_seconds(seconds)));
+    // It was started at 1000, and has 60 s.
+    assert_eq!(heard_for(Some(500), 1059), until(1060));
+    assert_eq!(heard_for(Some(500), 1060), Step::NotReady);
+    for now in [1001, 1060, 9000] {
+        assert_eq!(heard_for(None, now), Step::AwaitReady(None));
+    }
+    // Somebody listens again since 9000.
+    assert_eq!(heard_for(Some(0), 9000), until(9060));
+    assert_eq!(heard_for(Some(59), 9059), until(9060));
+    assert_eq!(heard_for(Some(60), 9060), Step::NotReady);
+    let mut reported = case(RUN, Phase::Starting, Some(StartProgress::Started)).container(Process::Running);
+    (reported.reported, reported.listened_for) = (true, None);
+    reported.is(Step::MarkReady);
 }
 
 #[test]
@@ -211,6 +239,7 @@ fn an_acknowledgement_of_another_generation_is_none() {
         drift: None,
         well_for: None,
         reported: false,
+        listened_for: Some(LONG),
         watched: true,
         confirmed: true,
         forwarded: true,
@@ -394,6 +423,7 @@ fn an_installation_goes_from_the_registry_to_the_register() {
             container: Observed::Missing,
             acl: None,
             reported: false,
+            listened_for: Some(LONG),
             watched: true,
             confirmed: true,
             forwarded: true,
@@ -426,6 +456,7 @@ fn without_a_plugin_nothing_is_left_to_do() {
         container: Observed::Missing,
         acl: None,
         reported: false,
+        listened_for: Some(LONG),
         watched: true,
         confirmed: true,
         forwarded: true,

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{Subject, stop};
 use crate::context::Context;
 use crate::engine::{EngineError, StartError};
-use crate::operation::Work;
+use crate::operation::{Swap, Work};
 use crate::record::Desired;
 use crate::registrations::TableError;
 
@@ -231,4 +231,32 @@ pub(crate) async fn expire(
         )
     });
     fail(ctx, subject, body).await
+}
+
+/// An operation's deadline has passed, and the plugin had no time enough in which it could have been heard. Nothing has
+/// failed: what runs may be well, and is left to run until it can be judged. Only what an update has just brought gives
+/// way to what is known to have worked.
+///
+/// # Errors
+/// Ending it failed: it is tried again.
+pub(crate) async fn expire_unheard(ctx: &Context, subject: Subject) -> Result<(), StepError> {
+    let Some(operation) = &subject.operation else { return Ok(()) };
+    let unheard = format!(
+        "It is not known in time whether {} got ready: the plugin coordinator, or its connection to the broker, was away \
+         while it could have reported its health.",
+        operation.plugin_id
+    );
+    let message = match (operation.work.swap(), operation.work.recorded()) {
+        (Some(Swap { failed: None, .. }), _) => {
+            return fail(ctx, subject, ErrorBody::new(ErrorCode::DependencyUnavailable, unheard)).await;
+        }
+        (Some(Swap { failed: Some(first), from, .. }), _) => {
+            let message = format!("{} So it went back to {}. {unheard}", first.message, from.version);
+            let body = ErrorBody { message, ..first.clone() };
+            return goes_on(ctx, subject, body).await;
+        }
+        (None, Some(done)) => format!("{done} {unheard}"),
+        (None, None) => unheard,
+    };
+    goes_on(ctx, subject, ErrorBody::new(ErrorCode::DependencyUnavailable, message)).await
 }

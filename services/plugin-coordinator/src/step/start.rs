@@ -231,11 +231,16 @@ pub(super) async fn not_ready(ctx: &Context, subject: &Subject) -> Result<(), St
         Some(why) => format!("A message came there and was not taken: it {why}."),
         None => "If it needs longer, raise start_timeout_seconds in its manifest.".to_owned(),
     };
+    let started_at = record.start.as_ref().and_then(|start| start.started_at);
+    let runs_for = started_at.map(|at| crate::clock::now().since(at));
+    let since = match ctx.health.listened_for() < runs_for {
+        true => "in which it could be heard",
+        false => "of its start",
+    };
     Err(StepError::fatal(ErrorBody::new(
         ErrorCode::NotReady,
         format!(
-            "{} did not report health on {} within {} s of its start. {next} Its last lines are in \
-             details.log_tail.",
+            "{} did not report health on {} within {} s {since}. {next} Its last lines are in details.log_tail.",
             record.id,
             manifest.health_topic().as_str(),
             manifest.start_timeout().as_secs()

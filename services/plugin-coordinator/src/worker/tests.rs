@@ -14,6 +14,7 @@ mod killed;
 mod many;
 mod overdue;
 mod superseded;
+mod unheard;
 mod updates;
 mod watchdog;
 

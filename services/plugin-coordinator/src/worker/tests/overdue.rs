@@ -6,7 +6,7 @@ use super::*;
 const LONG: Duration = Duration::from_secs(600);
 
 impl Stage {
-    async fn pass(&self) {
+    pub(super) async fn pass(&self) {
         Worker::new(self.ctx.clone(), self.id.clone()).pass().await;
     }
 
