@@ -38,7 +38,7 @@ pub struct View<'a> {
     pub confirmed: bool,
     /// Whether what its published ports need beside its container is there.
     pub forwarded: bool,
-    /// Whether the last step failed, and was to put that right.
+    /// Whether the last step failed, and was to put that right, or to look after what runs while something is brought.
     pub hindered: bool,
     /// How long it may take to get ready.
     pub start_timeout: Duration,
@@ -224,6 +224,26 @@ impl Step {
     }
 }
 
+impl View<'_> {
+    /// Whether a step of this plan is not for the operation, but for what runs while that brings something else.
+    pub(crate) fn is_beside(&self, step: Step) -> bool {
+        let is_staging = self.operation.and_then(|o| o.work.swap()).is_some_and(|swap| !swap.swapped);
+        is_staging
+            && self.record.is_some()
+            && !matches!(
+                step,
+                Step::Resolve | Step::Pull | Step::Stage | Step::AwaitAcl | Step::AclRefused | Step::Swap
+            )
+    }
+}
+
+impl Step {
+    /// Whether it only gets what is to be next, which may take long and touches nothing that runs.
+    pub(crate) fn only_brings(self) -> bool {
+        matches!(self, Self::Resolve | Self::Pull)
+    }
+}
+
 /// The next step.
 pub fn plan(view: &View<'_>) -> Step {
     if let Some(Running { work: Work::Install(install), .. }) = view.operation {
@@ -233,11 +253,13 @@ pub fn plan(view: &View<'_>) -> Step {
         return if view.operation.is_some() { Step::Abandon } else { Step::Retire };
     };
     match view.operation.and_then(|o| o.work.swap()) {
-        Some(swap) if !swap.swapped => return plan_swap(view, record),
-        Some(_) => {}
-        None if record.next.is_some() => return Step::Unstage,
-        None => {}
+        Some(swap) if !swap.swapped => plan_staging(view, record),
+        None if record.next.is_some() => Step::Unstage,
+        Some(_) | None => plan_installed(view, record),
     }
+}
+
+fn plan_installed(view: &View<'_>, record: &Record) -> Step {
     if let Observed::Present { start, .. } = &view.container
         && *start != record.start.as_ref().map(|s| s.id)
     {
@@ -291,7 +313,35 @@ fn plan_install(install: &Install) -> Step {
     }
 }
 
-/// Nothing that runs is touched before everything that is to take its place is there.
+/// What runs is looked after as without an operation while something else is brought. Where that has just failed, what
+/// is brought has its turn: neither keeps the other waiting.
+fn plan_staging(view: &View<'_>, record: &Record) -> Step {
+    match plan_beside(view, record) {
+        Some(step) if !view.hindered => step,
+        _ => plan_swap(view, record),
+    }
+}
+
+/// What has to be done for a plugin that should run, beside what an operation brings.
+fn plan_beside(view: &View<'_>, record: &Record) -> Option<Step> {
+    if wanted(record) != Desired::Running {
+        return None;
+    }
+    match plan_installed(&View { operation: None, ..view.clone() }, record) {
+        // The rights that can be had are those of what is next: what is made anew would be made with these. It needs
+        // the same two coordinators as the swap, which makes a container anyway.
+        Step::Lost | Step::Begin | Step::Prepare if record.next.is_some() => None,
+        // Nothing of this is for its container, and another coordinator can be away for long.
+        Step::Confirm | Step::Steady => None,
+        Step::PayOwed if record.start.is_some() || record.next.is_some() => None,
+        Step::AwaitAcl | Step::AclRefused | Step::AwaitReady(_) | Step::AwaitEngine | Step::Settled(_) => {
+            None
+        }
+        step => Some(step),
+    }
+}
+
+/// Nothing that runs is replaced before everything that is to take its place is there.
 fn plan_swap(view: &View<'_>, record: &Record) -> Step {
     match (&record.next, view.operation.and_then(|o| o.work.staging())) {
         (Some(_), _) => match acl(view, record) {

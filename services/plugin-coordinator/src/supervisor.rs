@@ -51,7 +51,7 @@ struct Inner {
 
 #[derive(Default)]
 struct Slot {
-    wake: Notify,
+    wake: Arc<Notify>,
     woken: AtomicBool,
     /// The step that is being taken is to be left: its operation is to end.
     interrupt: Notify,
@@ -156,7 +156,8 @@ impl Supervisor {
     }
 
     async fn work(&self, id: PluginId, slot: Arc<Slot>) {
-        let mut worker = Worker::in_places(self.inner.ctx.clone(), id.clone(), self.inner.places.clone());
+        let (places, wake) = (self.inner.places.clone(), slot.wake.clone());
+        let mut worker = Worker::in_places(self.inner.ctx.clone(), id.clone(), places, wake);
         // Kept over what wakes the worker meanwhile, so that it does not begin at the end of the queue again.
         let mut turn = None;
         loop {

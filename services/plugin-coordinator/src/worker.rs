@@ -1,11 +1,15 @@
 //! One worker for each plugin: observe, plan, take one step, again.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use envelope::payload::event::EventKind;
 use envelope::payload::state::PluginHealth;
-use envelope::{ErrorBody, PluginId, topic};
+use envelope::{ErrorBody, OperationId, PluginId, topic};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -61,8 +65,13 @@ pub(crate) struct Worker {
     place: Option<Place>,
     /// Whether the next step waits for a place.
     wants_place: bool,
-    /// Whether the last step failed, and was to put the forwarder right.
+    /// Whether the last step failed, and was to put the forwarder right, or to look after what runs while something is
+    /// brought.
     hindered: bool,
+    /// What wakes it.
+    wake: Option<Arc<Notify>>,
+    /// The operation at whose step another worker of the same plugin is: this one looks after what runs meanwhile.
+    beside: Option<OperationId>,
     /// Whether the last look found somebody else's container under the plugin's name.
     name_is_taken: bool,
     /// Failures of the same step in a row, and the last of them.
@@ -81,15 +90,17 @@ impl Worker {
             place: None,
             wants_place: false,
             hindered: false,
+            wake: None,
+            beside: None,
             name_is_taken: false,
             trouble: 0,
             last: None,
         }
     }
 
-    /// The same, with heavy steps taken in `places` only.
-    pub(crate) fn in_places(ctx: Context, id: PluginId, places: Places) -> Self {
-        Self { places: Some(places), ..Self::new(ctx, id) }
+    /// The same, with heavy steps taken in `places` only, and woken by `wake` in the middle of a long one.
+    pub(crate) fn in_places(ctx: Context, id: PluginId, places: Places, wake: Arc<Notify>) -> Self {
+        Self { places: Some(places), wake: Some(wake), ..Self::new(ctx, id) }
     }
 
     /// A place to wait for, when the last pass left a step for want of one.
@@ -115,16 +126,63 @@ impl Worker {
             Err(error) if error.overtaken => Next::Again,
             Err(error) => {
                 tracing::warn!(plugin_id = %self.id, error = error.body.message, "a pass failed");
-                self.pause(error)
+                self.last = Some(error.body);
+                self.pause()
             }
         }
     }
 
-    fn pause(&mut self, error: StepError) -> Next {
+    fn pause(&mut self) -> Next {
         let pause = (FIRST_PAUSE * (1 << self.trouble.min(6))).min(LONGEST_PAUSE);
         self.trouble = self.trouble.saturating_add(1);
-        self.last = Some(error.body);
         Next::Wait(pause)
+    }
+
+    /// Looks after what runs until a step is done that only brings something, and may take long.
+    async fn meanwhile<T>(&mut self, operation: OperationId, taken: impl Future<Output = T>) -> T {
+        let mut other = Self {
+            places: self.places.clone(),
+            wake: self.wake.clone(),
+            beside: Some(operation),
+            confirmed: self.confirmed,
+            given_up: self.given_up,
+            name_is_taken: self.name_is_taken,
+            ..Self::new(self.ctx.clone(), self.id.clone())
+        };
+        let done = tokio::select! {
+            biased;
+            done = taken => done,
+            // A step of it that is left here is taken again by the next pass.
+            never = other.look_after() => match never {},
+        };
+        (self.confirmed, self.given_up) = (other.confirmed, other.given_up);
+        self.name_is_taken = other.name_is_taken;
+        done
+    }
+
+    /// Takes passes for ever. In a box, because passes can contain it.
+    fn look_after(&mut self) -> Pin<Box<dyn Future<Output = Infallible> + Send + '_>> {
+        Box::pin(async move {
+            let wake = self.wake.clone();
+            let (mut wait, mut turn) = (WAIT, None);
+            loop {
+                tokio::select! {
+                    biased;
+                    () = async { wake.as_ref().expect("there is one").notified().await }, if wake.is_some() => {}
+                    place = async { turn.as_mut().expect("there is one").await }, if turn.is_some() => {
+                        turn = None;
+                        self.takes_place(place);
+                    }
+                    () = tokio::time::sleep(wait) => {}
+                }
+                wait = match self.pass().await {
+                    Next::Again => Duration::ZERO,
+                    Next::Wait(wait) => wait,
+                    Next::Retire => LOOK,
+                };
+                turn = self.wants_place().map(|places| turn.take().unwrap_or_else(|| Box::pin(places.one())));
+            }
+        })
     }
 
     async fn try_pass(&mut self) -> Result<Next, StepError> {
@@ -133,6 +191,11 @@ impl Worker {
         if let Some(operation) = &operation {
             tracing::Span::current().record("correlation_id", operation.correlation_id.as_str());
             telemetry::join(&tracing::Span::current(), operation.traceparent.as_deref());
+        }
+        // While it is at a step, an operation is the affair of whoever takes that.
+        let mut beside = operation.take_if(|_| self.beside.is_some());
+        if self.beside != beside.as_ref().map(|operation| operation.id) {
+            return Ok(Next::Wait(WAIT));
         }
         let manifest = record.as_ref().map(crate::record::Record::manifest);
         let look = async {
@@ -166,7 +229,7 @@ impl Worker {
             self.listen(manifest);
             let now = ctx.health.now(&self.id, lowered.as_deref());
             ctx.conduct.feels(&self.id, feeling(&ctx, record, now.health));
-            ctx.reporter.tell(record, manifest, operation.as_ref(), &now);
+            ctx.reporter.tell(record, manifest, beside.as_ref().or(operation.as_ref()), &now);
             health = Some(now);
         }
         let now = crate::clock::now();
@@ -204,6 +267,9 @@ impl Worker {
             self.trouble = 0;
             return Ok(Next::Again);
         }
+        if view.is_beside(step) {
+            beside = operation.take();
+        }
         match step {
             Step::Retire => return Ok(Next::Retire),
             Step::Settled(until) => {
@@ -227,6 +293,7 @@ impl Worker {
                 #[cfg(feature = "drill")]
                 self.hold_at_a_wait(operation.as_ref(), step).await;
                 self.last = Some(self.waiting(step));
+                self.hindered = false;
                 return Ok(Next::Wait(WAIT));
             }
             _ => {}
@@ -234,7 +301,7 @@ impl Worker {
         step::enter(&ctx, operation.as_mut(), step).await?;
         if let (Some(record), Some(manifest), Some(health)) = (&record, &manifest, &health) {
             // The step may last: whoever looks sees where it is.
-            ctx.reporter.tell(record, manifest, operation.as_ref(), health);
+            ctx.reporter.tell(record, manifest, beside.as_ref().or(operation.as_ref()), health);
         }
         self.wants_place = step.is_heavy() && self.places.is_some() && self.place.is_none();
         if self.wants_place {
@@ -245,11 +312,17 @@ impl Worker {
         tracing::info!(step = step.name(), "takes a step");
         let subject = Subject { record, operation };
         let again = Subject { record: subject.record.clone(), operation: subject.operation.clone() };
+        let brings = match &again.operation {
+            Some(operation) if step.only_brings() && again.record.is_some() => Some(operation.id),
+            _ => None,
+        };
+        #[cfg(feature = "drill")]
+        let id = self.id.clone();
         let taken = step::take(&ctx, step, subject);
         #[cfg(feature = "drill")]
         let taken = {
             let during = again.operation.as_ref().map(|operation| operation.work.operation());
-            crate::holds::within(&self.id, during, step.name(), taken)
+            crate::holds::within(&id, during, step.name(), taken)
         };
         // On the heap: what is moved from one future into the next takes room in each.
         let taken = Box::pin(taken);
@@ -260,8 +333,13 @@ impl Worker {
             }
         };
         // Whoever asked is answered in time, whatever the step hangs at.
-        let left = again.operation.as_ref().map(|operation| operation.deadline.since(now));
-        let result = match tokio::time::timeout(left.unwrap_or(STEP).min(STEP), taken).await {
+        let left = deadline.map(|deadline| deadline.since(now));
+        let taken = tokio::time::timeout(left.unwrap_or(STEP).min(STEP), taken);
+        let done = match brings {
+            Some(operation) => self.meanwhile(operation, taken).await,
+            None => taken.await,
+        };
+        let result = match done {
             Ok(result) => result,
             Err(_) => Err(StepError::passing(self.waiting(step))),
         };
@@ -272,7 +350,9 @@ impl Worker {
                 }
                 self.hindered = false;
                 self.trouble = 0;
-                self.last = None;
+                if beside.is_none() {
+                    self.last = None;
+                }
                 Ok(Next::Again)
             }
             Err(error) if error.overtaken => Ok(Next::Again),
@@ -284,16 +364,24 @@ impl Worker {
             }
             Err(error) if error.retryable => {
                 tracing::warn!(step = step.name(), error = error.body.message, "will be tried again");
-                self.hindered = step == Step::Forward;
-                Ok(self.pause(error))
+                self.hindered = step == Step::Forward || (beside.is_some() && self.beside.is_none());
+                // What hindered the plugin is not why its operation is not done.
+                if beside.is_none() {
+                    self.last = Some(error.body);
+                }
+                Ok(self.pause())
             }
             Err(error) => {
                 tracing::warn!(step = step.name(), error = error.body.message, "failed");
                 // What the step recorded before it failed must not be undone.
-                let (record, operation) = ctx.registrations.both(&self.id).await?;
-                let id = |operation: &Option<Running>| operation.as_ref().map(|operation| operation.id);
+                let (record, mut operation) = ctx.registrations.both(&self.id).await?;
                 self.trouble = 0;
-                if id(&operation) != id(&again.operation) {
+                let taken_during = beside.as_ref().or(again.operation.as_ref()).map(|operation| operation.id);
+                let operates = operation.as_ref().map(|operation| operation.id);
+                if beside.is_some() {
+                    operation = None;
+                }
+                if operates != taken_during {
                     // What it was taken for has ended meanwhile. What came instead has not failed.
                     self.last = None;
                     return Ok(Next::Again);

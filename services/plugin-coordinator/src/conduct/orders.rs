@@ -116,7 +116,8 @@ async fn try_restart(ctx: &Context, id: &PluginId, life: Life, why: &str) -> Res
     if record.desired != Desired::Running || !lives || decided || record.is_outdated() {
         return Ok(Restart::Refused);
     }
-    if ctx.registrations.running(id).await?.is_some() {
+    let operation = ctx.registrations.running(id).await?;
+    if operation.is_some_and(|operation| !operation.work.is_bringing()) {
         // Whatever it does, the process is looked at again after it.
         return Ok(Restart::Refused);
     }

@@ -622,8 +622,59 @@ fn an_update_touches_nothing_that_runs_before_the_rights_of_what_is_to_be_are_ac
     let refused = AclOutcome::Refused { reasons: vec!["no".into()] };
     updating(pulled).change(stage).acl(Some(refused)).is(Step::AclRefused);
     updating(pulled).change(stage).is(Step::Swap);
-    // Even while its process has just ended.
-    updating(pulled).change(stage).container(Process::Exited).acl(None).is(Step::AwaitAcl);
+}
+
+#[test]
+fn what_runs_is_looked_after_while_an_update_brings_something_else() {
+    let pulled = |update: &mut crate::operation::Update| {
+        resolved(update);
+        update.staging.pulled = true;
+    };
+    let stage = |record: &mut Record| record.stage(record.release.clone());
+    let come_so_far = || {
+        [
+            updating(|_| {}),
+            updating(resolved),
+            updating(pulled),
+            updating(pulled).change(stage).acl(None),
+            updating(pulled).change(stage),
+        ]
+    };
+    let drop_start = |r: &mut Record| {
+        r.drop_start();
+        r.owed.clear();
+    };
+    for (n, is_staged) in [(0, false), (1, false), (2, false), (3, true), (4, true)] {
+        let so_far = || come_so_far().into_iter().nth(n).expect("there is one");
+        let own = so_far().step_at(1001);
+        so_far().container(Process::Exited).is(Step::Ended);
+        Case { watched: false, ..so_far().container(Process::Exited) }.is(Step::Resume);
+        Case { drift: Some(Drift::Held), ..so_far() }.is(Step::Mend(Drift::Held));
+        Case { drift: Some(Drift::Renamed), ..so_far() }.is(Step::Mend(Drift::Renamed));
+        Case { forwarded: false, ..so_far() }.is(Step::Forward);
+        Case { confirmed: false, ..so_far() }.is(own);
+        so_far().change(|r| r.restart = Some("is deaf".into())).is(Step::Renew);
+        // Where that did not succeed, the update has its turn.
+        Case { hindered: true, ..so_far().container(Process::Exited) }.is(own);
+        // So it has while nothing can be done.
+        Case { container: Observed::Unknown, ..so_far() }.is(own);
+        let at = Timestamp::from_seconds(1010);
+        let failed = so_far().container(Process::Exited).change(|r| {
+            r.retry_at = Some(at);
+            r.rewind_start();
+        });
+        assert_eq!((failed.step_at(1001), failed.step_at(1010)), (own, Step::StartProcess));
+        let started = |r: &mut Record| r.start.as_mut().expect("a start").progress = StartProgress::Started;
+        so_far().change(started).is(own);
+        Case { reported: true, ..so_far().change(started) }.is(Step::MarkReady);
+        // One that is to be made anew is made with the rights that there are.
+        let lost = Case { container: Observed::Missing, ..so_far() };
+        lost.is(if is_staged { own } else { Step::Lost });
+        let none = Case { container: Observed::Missing, ..so_far().change(drop_start) };
+        none.is(if is_staged { own } else { Step::Begin });
+        // One that should not run is left as it is.
+        so_far().container(Process::Exited).change(|r| r.desired = STOP).is(own);
+    }
 }
 
 #[test]

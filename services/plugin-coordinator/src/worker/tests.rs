@@ -12,6 +12,7 @@ mod housekeeping;
 mod images;
 mod killed;
 mod many;
+mod meanwhile;
 mod overdue;
 mod superseded;
 mod unheard;

@@ -51,7 +51,7 @@ impl Stage {
     }
 
     /// Until a verb of the engine is called, as somebody else does what stands around it.
-    async fn called(&self, verb: Verb, times: usize) {
+    pub(super) async fn called(&self, verb: Verb, times: usize) {
         eventually(PATIENCE, || async {
             self.surroundings().await;
             let count = self.engine.count(verb);
@@ -61,7 +61,7 @@ impl Stage {
     }
 
     /// Until the request has its answer.
-    async fn answered(&self, request: &str) {
+    pub(super) async fn answered(&self, request: &str) {
         eventually(PATIENCE, || async {
             self.surroundings().await;
             let owed = self.store.journal().owed().await.expect("reads");
