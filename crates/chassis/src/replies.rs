@@ -205,6 +205,7 @@ mod tests {
             correlation_id: "c".into(),
             traceparent: None,
             received_at: Timestamp::now(),
+            expires_at: Timestamp::now().after(Duration::from_secs(60)),
         };
         store.journal().accept(&received).await.expect("accepts");
         replies.answer("r", &Answer::Success(serde_json::json!({})), "c", None).await.expect("settles");

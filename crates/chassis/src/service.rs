@@ -56,9 +56,10 @@ pub trait Service: Sized + Send + Sync + 'static {
     async fn handle(&self, permit: Permit, request: Request) -> Result<Reply, ErrorBody>;
 
     /// Whether a request, by its key, has begun what its answer tells the end of: [`Reply::Later`] was the answer to it
-    /// before a restart. It is not handled again then.
-    async fn has_begun(&self, _request_id: &str) -> bool {
-        false
+    /// before a restart. It is not handled again then, and does not expire. None while that cannot be found out: it is
+    /// asked again.
+    async fn has_begun(&self, _request_id: &str) -> Option<bool> {
+        Some(false)
     }
 
     /// Hears that `principal` has asked more often than is allowed for 10 seconds without a pause, and again

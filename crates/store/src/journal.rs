@@ -59,10 +59,12 @@ pub struct Received {
     pub traceparent: Option<String>,
     /// When it arrived.
     pub received_at: Timestamp,
+    /// Until when it may be begun.
+    pub expires_at: Timestamp,
 }
 
 /// A request without a response yet.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Accepted {
     /// The row's key.
     pub id: String,
@@ -74,7 +76,14 @@ pub struct Accepted {
     pub correlation_id: String,
     /// Trace context of the caller.
     pub traceparent: Option<String>,
+    /// When it arrived.
+    pub received_at: Timestamp,
+    /// Until when it may be begun; none where an earlier version recorded it.
+    pub expires_at: Option<Timestamp>,
 }
+
+/// [`Accepted`] as it is kept, in the order of its fields.
+type AcceptedRow = (String, String, Vec<u8>, String, Option<String>, i64, Option<i64>);
 
 /// What became of a request at the door.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -167,8 +176,8 @@ impl Journal {
         }
         sqlx::query(
             "INSERT INTO requests (id, principal, dedupe, content_hash, topic, body, response_topic, \
-             correlation_data, correlation_id, traceparent, received_at) \
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             correlation_data, correlation_id, traceparent, received_at, expires_at) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(&request.id)
         .bind(&request.principal)
@@ -181,6 +190,7 @@ impl Journal {
         .bind(&request.correlation_id)
         .bind(&request.traceparent)
         .bind(request.received_at.as_millis())
+        .bind(request.expires_at.as_millis())
         .execute(&mut *tx)
         .await?;
         audit::accepted(&mut tx, self.audited, &entry(request, target), &request.id).await?;
@@ -193,12 +203,13 @@ impl Journal {
     /// # Errors
     /// The database failed.
     pub async fn unanswered(&self) -> Result<Vec<Accepted>, sqlx::Error> {
-        sqlx::query_as(
-            "SELECT id, topic, body, correlation_id, traceparent FROM requests \
+        let rows: Vec<AcceptedRow> = sqlx::query_as(
+            "SELECT id, topic, body, correlation_id, traceparent, received_at, expires_at FROM requests \
              WHERE response IS NULL ORDER BY received_at",
         )
         .fetch_all(&self.pool)
-        .await
+        .await?;
+        Ok(rows.into_iter().map(accepted).collect())
     }
 
     /// Gives request `id` its response, inside the caller's transaction, and its audit record the result:
@@ -312,6 +323,19 @@ impl Journal {
             forgotten += done.rows_affected();
         }
         Ok(forgotten)
+    }
+}
+
+fn accepted(row: AcceptedRow) -> Accepted {
+    let (id, topic, body, correlation_id, traceparent, received_at, expires_at) = row;
+    Accepted {
+        id,
+        topic,
+        body,
+        correlation_id,
+        traceparent,
+        received_at: Timestamp::from_millis(received_at),
+        expires_at: expires_at.map(Timestamp::from_millis),
     }
 }
 

@@ -6,6 +6,7 @@
 use std::fs;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use envelope::Timestamp;
 use sqlx::migrate::Migrator;
@@ -28,6 +29,7 @@ fn request(n: usize, bytes: usize) -> Received {
         correlation_id: "c".into(),
         traceparent: None,
         received_at: Timestamp::now(),
+        expires_at: Timestamp::now().after(Duration::from_secs(60)),
     }
 }
 

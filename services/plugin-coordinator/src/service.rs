@@ -165,13 +165,12 @@ impl Service for PluginCoordinator {
         handler::handle(&self.ctx, &self.supervisor, &permit, &request).await
     }
 
-    async fn has_begun(&self, request_id: &str) -> bool {
+    async fn has_begun(&self, request_id: &str) -> Option<bool> {
         match self.ctx.registrations.all_running().await {
-            Ok(running) => running.iter().any(|operation| operation.request_id == request_id),
+            Ok(running) => Some(running.iter().any(|operation| operation.request_id == request_id)),
             Err(error) => {
                 tracing::error!(error = telemetry::chain(&error), "the plugin registry failed");
-                // Handled again it finds its own operation, or none.
-                false
+                None
             }
         }
     }

@@ -192,6 +192,8 @@ impl<S: Service> Router<S> {
                     body: received.body,
                     correlation_id: received.correlation_id,
                     traceparent: received.traceparent,
+                    received_at: received.received_at,
+                    expires_at: Some(received.expires_at),
                 };
                 delivery.ack().await;
                 self.queue(accepted, letter.in_hand, turns);

@@ -6,7 +6,8 @@ use aws_lc_rs::digest;
 use bus::Delivery;
 use envelope::message::{DecodeError, Incoming as Decoded, decode};
 use envelope::topic::RequestTopic;
-use envelope::{ErrorBody, ErrorCode, Timestamp};
+use envelope::{Envelope, ErrorBody, ErrorCode, Timestamp};
+use serde_json::Value;
 use store::Received;
 
 use super::{fresh, shortened};
@@ -56,17 +57,9 @@ pub(super) fn receive(
         .or(request_id.clone())
         .unwrap_or_else(|| loose_correlation(delivery));
     let target = audit::target(payload).map(str::to_owned);
-    let expired = match (envelope.and_then(|e| e.expires_at), delivery.expiry) {
-        (Some(at), _) => at < now,
-        (None, Some(left)) => held > left,
-        (None, None) => {
-            let may_be_old = away.is_some() || held > VALID;
-            may_be_old && envelope.is_none_or(|e| now.since(e.timestamp) > VALID)
-        }
+    let Some(expires_at) = valid_until(envelope.map(|e| &**e), delivery.expiry, away, held, now) else {
+        return Err(Box::new(Returned { error: expired(), correlation_id, target }));
     };
-    if expired {
-        return Err(Box::new(Returned { error: self::expired(), correlation_id, target }));
-    }
     let reply_to = delivery.response_topic.as_ref().or(envelope.and_then(|e| e.reply_to.as_ref()));
     if let Some(aimed) = reply_to
         && !(topic.may_answer_on(aimed) && bus::is_topic(aimed))
@@ -97,8 +90,51 @@ pub(super) fn receive(
         correlation_data: delivery.correlation_data.as_ref().map(|d| d.to_vec()),
         traceparent: traceparent.filter(|t| t.len() <= 64 && t.bytes().all(|b| b.is_ascii_graphic())),
         received_at: now,
+        expires_at,
     };
     Ok(Parcel { received, target })
+}
+
+/// Until when a request may be begun; none when that is over. What it says itself counts first, then what is left of
+/// its message's expiry, then [`VALID`]: from when it came, or from its own time where it may have waited before. Its
+/// own time is its caller's clock, and one that is ahead makes it valid for no longer.
+fn valid_until(
+    envelope: Option<&Envelope<Value>>,
+    expiry: Option<Duration>,
+    away: Option<Duration>,
+    held: Duration,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let left = match (envelope.and_then(|e| e.expires_at), expiry) {
+        (Some(at), _) => return (at >= now).then_some(at),
+        (None, Some(left)) => left.checked_sub(held),
+        (None, None) => {
+            let since_it_came = VALID.checked_sub(held).filter(|_| away.is_none());
+            since_it_came.or_else(|| VALID.checked_sub(now.since(envelope?.timestamp)))
+        }
+    };
+    left.map(|left| now.after(left))
+}
+
+/// For how long a request that was recorded by an earlier life may be begun.
+pub(super) struct Validity {
+    /// What it says itself.
+    pub(super) until: Option<Timestamp>,
+    /// When it was recorded.
+    pub(super) came: Timestamp,
+    /// What was found then; none where an earlier version recorded it.
+    pub(super) expires: Option<Timestamp>,
+}
+
+impl Validity {
+    /// Whether that is over. A request that says nothing itself, and came at a time that has not come yet, lay for
+    /// nobody knows how long: the clock was put back.
+    pub(super) fn is_over(&self, now: Timestamp) -> bool {
+        match self.until {
+            Some(at) => at < now,
+            None => now < self.came || self.expires.unwrap_or(self.came.after(VALID)) < now,
+        }
+    }
 }
 
 /// The correlation id that an answer to this request carries, however little of it can be read.
@@ -158,6 +194,15 @@ pub(super) fn expired() -> ErrorBody {
         ErrorCode::Expired,
         "The request had waited for longer than it was valid, and was not carried out. Send it again if it \
          is still wanted.",
+    )
+}
+
+/// The same of one that was recorded, and whose outcome, if it had one, ended with the life that recorded it.
+pub(super) fn lay() -> ErrorBody {
+    ErrorBody::new(
+        ErrorCode::Expired,
+        "The coordinator ended before it had answered the request, which is not carried out now: it is valid no \
+         longer. See whether anything came of it before, and send it again if it is still wanted.",
     )
 }
 
@@ -242,6 +287,54 @@ mod tests {
                 Ok(_) => assert!(taken, "{told}"),
                 Err(returned) => assert!(!taken && returned.error.code == ErrorCode::Expired, "{told}"),
             }
+        }
+    }
+
+    #[test]
+    fn until_when_a_request_is_valid_is_found_when_it_comes() {
+        let now = Timestamp::from_seconds(1_000_000);
+        let at = |seconds: i64| Timestamp::from_seconds(1_000_000 + seconds);
+        let stamped = |seconds: i64| format!(r#""id":"1","source":"s","timestamp":"{}""#, at(seconds));
+        let envelope = |rest: String| format!(r#"{{"type":"request","payload":{{}},{rest}}}"#);
+        let says = |seconds: i64| envelope(format!(r#"{},"expires_at":"{}""#, stamped(0), at(seconds)));
+        let seconds = |s: u64| Duration::from_secs(s);
+        let (bare, none) = ("{}".to_owned(), Duration::ZERO);
+        for (payload, expiry, away, held, until) in [
+            (bare.clone(), None, None, none, 60),
+            (bare.clone(), None, None, seconds(20), 40),
+            (bare.clone(), Some(seconds(7200)), None, seconds(20), 7180),
+            (bare, Some(seconds(5)), Some(seconds(7200)), none, 5),
+            (says(3600), Some(seconds(5)), Some(seconds(7200)), seconds(90), 3600),
+            // Its caller's clock counts where it may have waited, and no further than ours.
+            (envelope(stamped(-3600)), None, None, none, 60),
+            (envelope(stamped(-20)), None, Some(seconds(90)), none, 40),
+            (envelope(stamped(-20)), None, None, seconds(90), 40),
+            (envelope(stamped(3600)), None, Some(seconds(90)), none, 60),
+        ] {
+            let (topic, delivery) = asked(&payload, expiry);
+            let parcel = receive(&topic, &delivery, away, held, now).ok().expect("it is taken");
+            assert_eq!(parcel.received.expires_at, at(until), "{payload} {expiry:?} {away:?} {held:?}");
+        }
+    }
+
+    #[test]
+    fn what_lies_recorded_grows_old_as_what_waits_does() {
+        let at = Timestamp::from_seconds;
+        let came = at(1000);
+        for (until, expires, now, is_over) in [
+            (None, Some(at(1060)), 1060, false),
+            (None, Some(at(1060)), 1061, true),
+            (None, Some(at(1000 + 7200)), 2000, false),
+            // Of an earlier version.
+            (None, None, 1060, false),
+            (None, None, 1061, true),
+            // The clock was put back.
+            (None, Some(at(1060)), 999, true),
+            (Some(at(1600)), Some(at(1600)), 999, false),
+            (Some(at(1600)), Some(at(1600)), 1601, true),
+        ] {
+            let validity = Validity { until, came, expires };
+            assert_eq!(validity.is_over(at(now)), is_over, "{until:?} {expires:?} {now}");
         }
     }
 

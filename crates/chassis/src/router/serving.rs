@@ -12,7 +12,7 @@ use store::Accepted;
 use store::audit::is_refusal;
 use tracing::{Instrument, Span, field};
 
-use super::received::{bad_request, expired};
+use super::received::{Validity, bad_request, expired, lay};
 use super::storage::RETRY;
 use super::{Router, fresh, shortened};
 use crate::audit;
@@ -44,7 +44,7 @@ impl<S: Service> Router<S> {
         turns: &mut Turns,
     ) {
         let Some(topic) = RequestTopic::parse(&accepted.topic) else { return };
-        let (payload, token, expires_at) = match decode(&accepted.body) {
+        let (payload, token, until) = match decode(&accepted.body) {
             Ok(Decoded::Enveloped(envelope)) => (envelope.payload, envelope.token, envelope.expires_at),
             Ok(Decoded::Raw(payload)) => (payload, None, None),
             Err(error) => return tracing::error!(%error, "a journalled request cannot be decoded"),
@@ -55,16 +55,17 @@ impl<S: Service> Router<S> {
             traceparent: accepted.traceparent,
             payload,
         };
+        let validity = Validity { until, came: accepted.received_at, expires: accepted.expires_at };
         let key = turn(&topic, &request.payload);
         let router = self.clone();
         turns.queue(&key, &self.tasks, async move {
             let _until_answered = in_hand;
             let (id, correlation_id) = (request.id.clone(), request.correlation_id.clone());
-            if again && router.service.has_begun(&id).await {
+            if again && router.goes_on(&id).await {
                 return;
             }
-            let (result, traceparent) = if again && expires_at.is_some_and(|at| at < Timestamp::now()) {
-                (Err(expired()), request.traceparent)
+            let (result, traceparent) = if again && validity.is_over(Timestamp::now()) {
+                (Err(lay()), request.traceparent)
             } else {
                 if token.is_some() {
                     router.keys().await;
@@ -92,6 +93,19 @@ impl<S: Service> Router<S> {
                 }
             }
         });
+    }
+
+    /// Whether somebody else answers a request that is taken up again: its operation at its end, or the next life.
+    async fn goes_on(&self, id: &str) -> bool {
+        loop {
+            if let Some(begun) = self.service.has_begun(id).await {
+                return begun;
+            }
+            tokio::select! {
+                () = self.shutdown.cancelled() => return true,
+                () = tokio::time::sleep(RETRY) => {}
+            }
+        }
     }
 
     /// Waits for what tokens are verified with: right after a start, or after the telemetry session was down, it has not

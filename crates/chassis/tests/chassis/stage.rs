@@ -20,7 +20,7 @@ use envelope::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use store::{Migrator, Store};
+use store::{Migrator, Received, Store};
 use tempfile::TempDir;
 use testkit::{Broker, Client, Message, Publish, eventually};
 use tokio::runtime::Runtime;
@@ -88,8 +88,8 @@ impl Service for Echo {
         }
     }
 
-    async fn has_begun(&self, _request_id: &str) -> bool {
-        self.settings.begun
+    async fn has_begun(&self, _request_id: &str) -> Option<bool> {
+        Some(self.settings.begun)
     }
 
     /// Says so where a test hears it, as a coordinator would say that it stopped the plugin.
@@ -186,6 +186,36 @@ impl Stage {
     pub(crate) async fn was_up(&self, at: Timestamp) {
         let store = Store::open(&self.database(), &MIGRATIONS).await.expect("opens");
         store.set_meta("request_session_last_up", &at.to_string()).await.expect("writes");
+    }
+
+    /// A `stop` of the asker in the journal of a coordinator that does not run, as an earlier life left it.
+    pub(crate) async fn accepted(
+        &self,
+        asker: &Asker,
+        id: &str,
+        body: Vec<u8>,
+        received_at: Timestamp,
+        expires_at: Timestamp,
+    ) {
+        let store = Store::open(&self.database(), &MIGRATIONS).await.expect("opens");
+        let topic = RequestTopic::new(asker.principal.clone(), Operation::Stop);
+        let request = Received {
+            id: id.to_owned(),
+            principal: asker.principal.to_string(),
+            request_id: Some(id.to_owned()),
+            content_hash: id.to_owned(),
+            redelivery: false,
+            topic: topic.to_string(),
+            body,
+            response_topic: topic.response(),
+            correlation_data: None,
+            correlation_id: id.to_owned(),
+            traceparent: None,
+            received_at,
+            expires_at,
+        };
+        store.journal().accept(&request).await.expect("accepts");
+        store.close().await;
     }
 
     async fn client(&self) -> Client {

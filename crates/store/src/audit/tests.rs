@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use envelope::payload::audit::{AuditRecord, AuditRequest};
 use proptest::prelude::*;
 
@@ -63,6 +65,7 @@ fn request(id: &str, principal: &str) -> Received {
         correlation_id: format!("c-{id}"),
         traceparent: None,
         received_at: Timestamp::now(),
+        expires_at: Timestamp::now().after(Duration::from_secs(60)),
     }
 }
 

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use envelope::{OperatorName, Principal};
 
 use super::*;
@@ -19,6 +21,7 @@ fn request(key: &str, id: Option<&str>, body: &str, redelivery: bool) -> Receive
         correlation_id: "c".into(),
         traceparent: None,
         received_at: Timestamp::now(),
+        expires_at: Timestamp::now().after(Duration::from_secs(60)),
     }
 }
 
@@ -162,4 +165,21 @@ async fn a_repeat_while_its_response_is_being_delivered_gets_one_of_its_own() {
     assert_eq!(journal.owed().await.expect("works").len(), 1, "the repeat's is still owed");
     deliver_all(&journal).await;
     assert!(journal.owed().await.expect("works").is_empty());
+}
+
+#[tokio::test]
+async fn until_when_a_request_may_be_begun_is_kept_with_it() {
+    let folder = tempfile::tempdir().expect("folder");
+    let journal = journal(&folder).await;
+    let received = Received {
+        received_at: Timestamp::from_millis(1000),
+        expires_at: Timestamp::from_millis(3000),
+        ..request("k1", None, "a", false)
+    };
+    journal.accept(&received).await.expect("works");
+    let open = journal.unanswered().await.expect("works").remove(0);
+    assert_eq!((open.received_at, open.expires_at), (received.received_at, Some(received.expires_at)));
+    // As an earlier version has left it.
+    sqlx::query("UPDATE requests SET expires_at = NULL").execute(&journal.pool).await.expect("works");
+    assert_eq!(journal.unanswered().await.expect("works").remove(0).expires_at, None);
 }

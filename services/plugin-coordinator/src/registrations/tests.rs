@@ -85,6 +85,7 @@ fn received(request: &str) -> Received {
         correlation_id: request.into(),
         traceparent: None,
         received_at: Timestamp::now(),
+        expires_at: Timestamp::now().after(Duration::from_secs(60)),
     }
 }
 

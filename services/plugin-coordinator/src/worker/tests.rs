@@ -191,6 +191,7 @@ impl Stage {
             correlation_id: request.into(),
             traceparent: None,
             received_at: Timestamp::now(),
+            expires_at: Timestamp::now().after(Duration::from_secs(60)),
         };
         self.store.journal().accept(&received).await.expect("accepts");
         Running {

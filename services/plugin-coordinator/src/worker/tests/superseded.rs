@@ -42,6 +42,7 @@ impl Stage {
             correlation_id: id.clone(),
             traceparent: None,
             received_at: Timestamp::now(),
+            expires_at: Timestamp::now().after(Duration::from_secs(60)),
         };
         self.store.journal().accept(&received).await.expect("accepts");
         let ada = OperatorName::parse("ada").expect("a name");
