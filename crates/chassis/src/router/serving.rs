@@ -67,8 +67,8 @@ impl<S: Service> Router<S> {
             let (result, traceparent) = if again && validity.is_over(Timestamp::now()) {
                 (Err(lay()), request.traceparent)
             } else {
-                if token.is_some() {
-                    router.keys().await;
+                if token.is_some() && !router.keys().await {
+                    return;
                 }
                 router.clone().serve(&topic, token, request).await
             };
@@ -109,16 +109,20 @@ impl<S: Service> Router<S> {
     }
 
     /// Waits for what tokens are verified with: right after a start, or after the telemetry session was down, it has not
-    /// come yet.
-    async fn keys(&self) {
+    /// come yet. False when the coordinator is stopped meanwhile: then the request is the next life's.
+    async fn keys(&self) -> bool {
         let ready = async {
             while !self.verifier.is_ready() {
                 tokio::time::sleep(RETRY).await;
             }
         };
-        if tokio::time::timeout(KEYS, ready).await.is_err() {
-            tracing::warn!("no keys have come: a request with a token is refused");
+        tokio::select! {
+            () = self.shutdown.cancelled() => return false,
+            waited = tokio::time::timeout(KEYS, ready) => if waited.is_err() {
+                tracing::warn!("no keys have come: a request with a token is refused");
+            }
         }
+        true
     }
 
     /// Serves a request of another coordinator in its turn, and answers it once. It is acknowledged when it is
