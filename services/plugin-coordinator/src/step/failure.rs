@@ -125,7 +125,12 @@ pub(crate) async fn fail(ctx: &Context, subject: Subject, body: ErrorBody) -> Re
                 _ => goes_on(ctx, subject, body).await,
             }
         }
-        Some(_) | None => fail_start(ctx, subject, body).await,
+        Some(_) => fail_start(ctx, subject, body).await,
+        None => match subject.record.as_ref().map(|record| record.desired) {
+            Some(Desired::Running) => fail_start(ctx, subject, body).await,
+            // It is being put away, which is tried until it is done: it fails at nothing, and keeps saying what it said.
+            _ => Err(StepError::passing(body)),
+        },
     }
 }
 
@@ -152,23 +157,23 @@ pub(super) fn with_exit(body: ErrorBody, seen: Option<&ExitRecord>) -> ErrorBody
 /// A start that somebody asked for is given up: its container is removed. One that the coordinator does by
 /// itself is tried again after a pause, with its container kept.
 ///
-/// Whoever asked is answered at the deadline, also while the engine is away. The start then stays recorded, as that of a
-/// plugin that should not run any more, so that the next passes remove its container.
+/// Whoever asked is answered at the deadline, also while the engine is away or refuses to undo it. The start then stays
+/// recorded, as that of a plugin that should not run any more, so that the next passes remove its container.
 pub(super) async fn fail_start(ctx: &Context, subject: Subject, body: ErrorBody) -> Result<(), StepError> {
     let (cause, correlation_id) = subject.cause("a failure");
     let Some(mut record) = subject.record else { return Ok(()) };
     let give_up = subject.operation.as_ref().is_some_and(|o| o.work == Work::Start);
     let manifest = record.manifest();
     let is_over = subject.operation.as_ref().is_some_and(|o| o.deadline <= crate::clock::now());
+    let known = record.last_exit.clone();
     let (body, is_undone) = match stop::collect(ctx, &mut record, &manifest, give_up).await {
         Ok(seen) => (with_exit(body, seen.as_ref()), true),
-        Err(error) if is_over && error.body.code == ErrorCode::EngineUnavailable => {
-            let what = if give_up { "Its container is removed" } else { "It is started again" };
-            let note = format!(
-                "The container engine does not answer, so it is not known how its container is and what that said \
-                 last. {what} once the engine is back."
-            );
-            (ErrorBody { message: format!("{} {note}", body.message), ..body }, false)
+        Err(error) if is_over => {
+            // What ended before the engine refused was seen.
+            let seen = record.last_exit.clone().filter(|exit| known.as_ref() != Some(exit));
+            let note = left_undone(&error.body, give_up);
+            let body = ErrorBody { message: format!("{} {note}", body.message), ..body };
+            (with_exit(body, seen.as_ref()), false)
         }
         Err(error) => return Err(error),
     };
@@ -193,6 +198,21 @@ pub(super) async fn fail_start(ctx: &Context, subject: Subject, body: ErrorBody)
         None => ctx.registrations.advance(Some(&mut record), None).await?,
     }
     Ok(())
+}
+
+/// What is said of a container that the engine has not stopped or removed, and of what becomes of it.
+fn left_undone(error: &ErrorBody, give_up: bool) -> String {
+    let what = if give_up { "Its container is removed" } else { "It is started again" };
+    match error.code {
+        ErrorCode::EngineUnavailable => format!(
+            "The container engine does not answer, so it is not known how its container is and what that said last. \
+             {what} once the engine is back."
+        ),
+        _ => format!(
+            "Its container could not be put away: {} {what} as soon as the engine lets it be.",
+            error.message
+        ),
+    }
 }
 
 /// Somebody wants the operation to end before it is done: what is half done is undone.

@@ -1,5 +1,5 @@
-//! Operations whose deadline passes while the engine is away: whoever asked is answered, and what is half done is undone
-//! once the engine is back.
+//! Operations whose deadline passes while the engine is away, or refuses: whoever asked is answered, and what is half done
+//! is undone once the engine does it.
 
 use super::*;
 
@@ -97,6 +97,84 @@ async fn a_restart_is_answered_while_the_engine_is_away_and_the_plugin_runs_afte
         stage.settle().await;
         let record = stage.record().await.expect("installed");
         assert_eq!((record.standing.phase, record.start.map(|s| s.id)), (Phase::Running, Some(start)));
+        assert_eq!(stage.containers().await, 1);
+    }
+}
+
+/// What an engine says that has lost track of a process, or of what it has mounted.
+fn refused(verb: Verb) -> [EngineError; 2] {
+    let (on, message) = (|| "focuser".to_owned(), "it did not receive an exit event".to_owned());
+    let busy = "device or resource busy".to_owned();
+    [
+        EngineError::Refused { doing: verb, on: on(), status: 500, message },
+        EngineError::Conflict { doing: verb, on: on(), message: busy },
+    ]
+}
+
+#[tokio::test]
+async fn a_start_is_answered_while_the_engine_refuses_to_undo_it_and_undone_when_it_does() {
+    for (verb, which) in [(Verb::Stop, 0), (Verb::Stop, 1), (Verb::Remove, 0), (Verb::Remove, 1)] {
+        let mut stage = Stage::new().await;
+        stage.install().await;
+        stage.reports = false;
+        stage.ask("start", Work::Start, Some(Desired::Running), LONG).await;
+        for _ in 0..20 {
+            stage.surroundings().await;
+            stage.pass().await;
+        }
+        let mut said = String::new();
+        for _ in 0..4 {
+            let error = refused(verb).into_iter().nth(which).expect("one of them");
+            said = error.to_string();
+            stage.engine.fail_next(verb, error);
+        }
+        stage.is_overdue().await;
+        stage.pass().await;
+        let told = stage.fails("start", ErrorCode::TimedOut).await;
+        assert!(told.message.contains(&said[1..]), "{}", told.message);
+        assert!(told.message.contains("container is removed as soon as"), "{}", told.message);
+        assert_eq!(told.details.is_null(), verb == Verb::Stop, "how it ended is told where it is known");
+        let failed = stage.record().await.expect("installed");
+        assert_eq!((failed.standing.phase, failed.desired), (Phase::Failed, Desired::Stopped));
+        assert!(failed.start.is_some() && failed.owed.is_empty(), "its container is there, with its login");
+
+        // It goes on refusing, and nobody is told another thing.
+        let mut worker = Worker::new(stage.ctx.clone(), stage.id.clone());
+        for _ in 0..2 {
+            assert!(matches!(worker.pass().await, Next::Wait(_)), "it is not tried without a pause");
+            assert_eq!(stage.record().await.expect("installed").standing, failed.standing);
+        }
+        assert_eq!(stage.containers().await, 1);
+        stage.settle().await;
+        assert_eq!(stage.containers().await, 0);
+        let after = stage.record().await.expect("installed");
+        assert_eq!((after.standing, after.desired, after.start), (failed.standing, Desired::Stopped, None));
+        assert!(stage.peers.logins.lock().expect("not poisoned").is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_restart_is_answered_while_the_engine_refuses_and_the_plugin_runs_afterwards() {
+    for which in [0, 1] {
+        let stage = Stage::new().await;
+        stage.install().await;
+        stage.start().await;
+        for _ in 0..3 {
+            stage
+                .engine
+                .fail_next(Verb::Stop, refused(Verb::Stop).into_iter().nth(which).expect("one of them"));
+        }
+        stage.ask("restart", Work::Restart { stopped: false }, Some(Desired::Running), Duration::ZERO).await;
+        stage.pass().await;
+        let told = stage.fails("restart", ErrorCode::TimedOut).await;
+        assert!(told.message.contains("started again as soon as the engine"), "{}", told.message);
+        let mut record = stage.record().await.expect("installed");
+        assert_eq!((record.standing.phase, record.desired), (Phase::Failed, Desired::Running));
+        // The pause after a failure is over.
+        assert!(record.retry_at.take().is_some());
+        stage.ctx.registrations.advance(Some(&mut record), None).await.expect("records");
+        stage.settle().await;
+        assert_eq!(stage.record().await.expect("installed").standing.phase, Phase::Running);
         assert_eq!(stage.containers().await, 1);
     }
 }
