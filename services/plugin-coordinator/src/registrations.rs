@@ -11,6 +11,7 @@ mod sqlite;
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
+use chassis::Request;
 use envelope::{Answer, ErrorCode, OperationId, PluginId, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -87,6 +88,35 @@ pub struct Operated {
     pub ended_at: Option<Timestamp>,
     /// What came of it; none while it runs, and for one that an earlier version ended.
     pub outcome: Option<Outcome>,
+}
+
+/// A request that is answered with what it changes, in one transaction: handled again after a kill it would be judged by
+/// what it has changed itself.
+#[derive(Debug, Clone)]
+pub struct Answered {
+    request_id: String,
+    correlation_id: String,
+    traceparent: Option<String>,
+    answer: Answer,
+}
+
+impl Answered {
+    /// `request`, answered with that it is done.
+    pub fn with(request: &Request, data: &impl Serialize) -> Self {
+        let data = serde_json::to_value(data).expect("answers have string keys");
+        Self {
+            request_id: request.id.clone(),
+            correlation_id: request.correlation_id.clone(),
+            traceparent: request.traceparent.clone(),
+            answer: Answer::Success(data),
+        }
+    }
+
+    /// Which request.
+    #[cfg(test)]
+    pub(crate) fn request_id(&self) -> &str {
+        &self.request_id
+    }
 }
 
 /// All that is recorded of what is and is being done.
@@ -202,11 +232,25 @@ pub trait Registrations: Send + Sync + 'static {
         operation: Option<&Running>,
     ) -> Result<Option<Name>, TableError>;
 
-    /// Records that somebody asks for the end of an operation. Answers whether it runs.
+    /// Records that somebody asks for the end of an operation, and answers the request for that, in one transaction.
+    /// Answers whether it runs; nothing is recorded where it does not.
     ///
     /// # Errors
     /// The database failed.
-    async fn cancel(&self, id: &OperationId, by: &str) -> Result<bool, TableError>;
+    async fn cancel(&self, id: &OperationId, by: &str, asked: &Answered) -> Result<bool, TableError>;
+
+    /// Ends an operation at a request for its end, as [`finish`](Self::finish) does, and answers that request, in one
+    /// transaction.
+    ///
+    /// # Errors
+    /// The database failed.
+    async fn give_up(
+        &self,
+        record: &Record,
+        operation: &Running,
+        end: (&Answer, Timestamp),
+        asked: &Answered,
+    ) -> Result<(), TableError>;
 
     /// Ends an operation with its answer, together with what became of the plugin, in one transaction.
     ///

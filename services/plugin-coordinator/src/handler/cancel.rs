@@ -1,5 +1,8 @@
 //! `cancel`: ends an operation before it is done. What brings a new image is undone by the plugin's worker; a start
 //! becomes a stop. Everything else goes on by itself in any case, so that its wait alone would end.
+//!
+//! It is answered in the transaction in which it does that: handled again after a kill it would find the operation at its
+//! end, and deny what it did.
 
 use chassis::{Permit, Reply, Request};
 use envelope::payload::lifecycle::CancelRequest;
@@ -9,6 +12,7 @@ use super::{Refusal, operations};
 use crate::context::Context;
 use crate::operation::{Running, Work};
 use crate::record::Desired;
+use crate::registrations::{Answered, Operated, Outcome};
 use crate::supervisor::Supervisor;
 
 pub(super) async fn handle(
@@ -31,7 +35,8 @@ pub(super) async fn handle(
     match &operation.work {
         Work::Install(_) | Work::Update(_) | Work::Rollback(_) => {
             let by = permit.principal().to_string();
-            if !ctx.registrations.cancel(&operation_id, &by).await? {
+            let answered = Answered::with(request, &operations::entry(found.clone()));
+            if !ctx.registrations.cancel(&operation_id, &by, &answered).await? {
                 return Err(ended(operation).into());
             }
             supervisor.interrupt(&id);
@@ -46,7 +51,11 @@ pub(super) async fn handle(
             };
             record.desired = Desired::Stopped;
             let answer = operation.cancelled(&format!("by a cancel request of {}", permit.principal()));
-            ctx.end(Some(&record), operation, &answer).await?;
+            let (at, outcome) = (crate::clock::now(), Some(Outcome::from(&answer)));
+            let ended = Operated { operation: operation.clone(), ended_at: Some(at), outcome };
+            let answered = Answered::with(request, &operations::entry(ended));
+            ctx.registrations.give_up(&record, operation, (&answer, at), &answered).await?;
+            ctx.reporter.outcome(operation, &answer);
             supervisor.wake(&id);
         }
         Work::Stop
@@ -65,8 +74,7 @@ pub(super) async fn handle(
             return Err(ErrorBody::new(ErrorCode::InvalidPhase, message).into());
         }
     }
-    let told = ctx.registrations.operation(&operation_id).await?.unwrap_or(found);
-    Ok(Reply::now(&operations::entry(told)))
+    Ok(Reply::Later)
 }
 
 fn ended(operation: &Running) -> ErrorBody {

@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use envelope::{Answer, OperationId, PluginId};
+use envelope::{Answer, OperationId, PluginId, Timestamp};
 
-use super::{ENDED_KEPT, Everything, Name, Operated, Outcome, Registrations, TableError, without_request};
+use super::{
+    Answered, ENDED_KEPT, Everything, Name, Operated, Outcome, Registrations, TableError, without_request,
+};
 use crate::clock;
 use crate::operation::Running;
 use crate::record::Record;
@@ -54,10 +56,13 @@ impl Tables {
     }
 
     fn end(&mut self, operation: &Running, answer: &Answer) {
-        let now = clock::now();
+        self.end_at(operation, answer, clock::now());
+    }
+
+    fn end_at(&mut self, operation: &Running, answer: &Answer, at: Timestamp) {
         if let Some(known) = self.running(&operation.id) {
             known.operation = without_request(operation);
-            known.ended_at = Some(now);
+            known.ended_at = Some(at);
             known.outcome = Some(Outcome::from(answer));
         }
         let ended = self.operations.iter().filter(|o| o.ended_at.is_some()).count();
@@ -254,11 +259,27 @@ impl Registrations for FakeRegistrations {
         Ok(taken)
     }
 
-    async fn cancel(&self, id: &OperationId, by: &str) -> Result<bool, TableError> {
+    async fn cancel(&self, id: &OperationId, by: &str, asked: &Answered) -> Result<bool, TableError> {
         self.write(|tables| {
             let Some(known) = tables.running(id) else { return Ok(false) };
             known.operation.cancelled_by = Some(by.to_owned());
+            tables.settle(&asked.request_id, &asked.answer);
             Ok(true)
+        })
+    }
+
+    async fn give_up(
+        &self,
+        record: &Record,
+        operation: &Running,
+        (answer, at): (&Answer, Timestamp),
+        asked: &Answered,
+    ) -> Result<(), TableError> {
+        self.write(|tables| {
+            tables.save(record)?;
+            tables.end_at(operation, answer, at);
+            tables.settle(&asked.request_id, &asked.answer);
+            Ok(())
         })
     }
 

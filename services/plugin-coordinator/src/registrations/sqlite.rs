@@ -10,7 +10,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use store::{Connection, Store};
 
-use super::{ENDED_KEPT, Everything, Name, Operated, Outcome, Registrations, TableError, without_request};
+use super::{
+    Answered, ENDED_KEPT, Everything, Name, Operated, Outcome, Registrations, TableError, without_request,
+};
 use crate::clock;
 #[cfg(feature = "drill")]
 use crate::holds::Moment;
@@ -54,11 +56,20 @@ impl SqliteRegistrations {
         operation: &Running,
         answer: &Answer,
     ) -> Result<(), TableError> {
-        let now = clock::now();
+        self.end_at(connection, operation, answer, clock::now()).await
+    }
+
+    async fn end_at(
+        &self,
+        connection: &mut Connection,
+        operation: &Running,
+        answer: &Answer,
+        at: Timestamp,
+    ) -> Result<(), TableError> {
         sqlx::query(
             "UPDATE operations SET ended_at = ?, record = ?, outcome = ? WHERE id = ? AND ended_at IS NULL",
         )
-        .bind(now.as_millis())
+        .bind(at.as_millis())
         .bind(encode(&without_request(operation)))
         .bind(encode(&Outcome::from(answer)))
         .bind(operation.id.to_string())
@@ -73,6 +84,12 @@ impl SqliteRegistrations {
         .await?;
         let (request, correlation) = (&operation.request_id, &operation.correlation_id);
         self.replies.settle(connection, request, answer, correlation, operation.traceparent.clone()).await?;
+        Ok(())
+    }
+
+    async fn answer(&self, connection: &mut Connection, asked: &Answered) -> Result<(), TableError> {
+        let Answered { request_id, correlation_id, traceparent, answer } = asked;
+        self.replies.settle(connection, request_id, answer, correlation_id, traceparent.clone()).await?;
         Ok(())
     }
 }
@@ -250,13 +267,38 @@ impl Registrations for SqliteRegistrations {
         Ok(None)
     }
 
-    async fn cancel(&self, id: &OperationId, by: &str) -> Result<bool, TableError> {
+    async fn cancel(&self, id: &OperationId, by: &str, asked: &Answered) -> Result<bool, TableError> {
+        let mut tx = self.store.pool().begin_with("BEGIN IMMEDIATE").await?;
         let done = sqlx::query("UPDATE operations SET cancelled_by = ? WHERE id = ? AND ended_at IS NULL")
             .bind(by)
             .bind(id.to_string())
-            .execute(self.store.pool())
+            .execute(&mut *tx)
             .await?;
-        Ok(done.rows_affected() == 1)
+        if done.rows_affected() == 0 {
+            return Ok(false);
+        }
+        self.answer(&mut tx, asked).await?;
+        tx.commit().await?;
+        self.replies.deliver();
+        Ok(true)
+    }
+
+    async fn give_up(
+        &self,
+        record: &Record,
+        operation: &Running,
+        (answer, at): (&Answer, Timestamp),
+        asked: &Answered,
+    ) -> Result<(), TableError> {
+        #[cfg(feature = "drill")]
+        crate::holds::unrecorded().await;
+        let mut tx = self.store.pool().begin_with("BEGIN IMMEDIATE").await?;
+        save(&mut tx, record).await?;
+        self.end_at(&mut tx, operation, answer, at).await?;
+        self.answer(&mut tx, asked).await?;
+        tx.commit().await?;
+        self.replies.deliver();
+        Ok(())
     }
 
     async fn finish(

@@ -89,6 +89,12 @@ fn received(request: &str) -> Received {
     }
 }
 
+/// A request that is answered with these words.
+fn asked(request: &str, words: &str) -> Answered {
+    let (id, correlation_id) = (request.to_owned(), request.to_owned());
+    Answered::with(&Request { id, correlation_id, traceparent: None, payload: Value::Null }, &words)
+}
+
 async fn subjects() -> [(&'static str, Box<dyn Subject>); 2] {
     let in_memory = InMemory(FakeRegistrations::default());
     [("in memory", Box::new(in_memory)), ("SQLite", Box::new(InSqlite::new().await))]
@@ -400,7 +406,10 @@ async fn a_cancellation_is_kept_beside_what_the_worker_writes_and_only_while_it_
         subject.accept("a").await;
         let a = running("one", "a", Work::Start);
         registrations.begin(&a, None, None).await.expect("begins");
-        assert!(registrations.cancel(&a.id, "operator:bob").await.expect("writes"), "{which}");
+        subject.accept("cancel").await;
+        let asked = asked("cancel", "at once");
+        assert!(registrations.cancel(&a.id, "operator:bob", &asked).await.expect("writes"), "{which}");
+        assert_eq!(subject.answer("cancel").await, Some(Answer::Success(json!("at once"))), "{which}");
         let worked = Running { step: "begin".into(), ..a.clone() };
         registrations.advance(None, Some(&worked)).await.expect("writes");
         let read = registrations.running(&id("one")).await.expect("reads").expect("runs");
@@ -409,8 +418,35 @@ async fn a_cancellation_is_kept_beside_what_the_worker_writes_and_only_while_it_
             ("begin", Some("operator:bob")),
             "{which}"
         );
+        subject.accept("late").await;
+        let asked = self::asked("late", "too late");
         registrations.finish(None, &read, &done()).await.expect("ends");
-        assert!(!registrations.cancel(&a.id, "operator:bob").await.expect("writes"), "{which}");
+        assert!(!registrations.cancel(&a.id, "operator:bob", &asked).await.expect("writes"), "{which}");
+        assert_eq!(subject.answer("late").await, None, "{which}");
+    }
+}
+
+#[tokio::test]
+async fn a_start_that_is_given_up_and_whoever_asked_for_that_are_answered_together_or_neither() {
+    for (which, subject) in subjects().await {
+        let registrations = subject.registrations();
+        register(&*subject, "one").await;
+        for request in ["a", "cancel"] {
+            subject.accept(request).await;
+        }
+        let a = running("one", "a", Work::Start);
+        registrations.begin(&a, None, None).await.expect("begins");
+        let record = registrations.plugin(&id("one")).await.expect("reads").expect("is there");
+        let (asked, at) = (asked("cancel", "given up"), Timestamp::from_millis(1000));
+        let changed = Record { revision: record.revision - 1, ..record.clone() };
+        let error = registrations.give_up(&changed, &a, (&done(), at), &asked).await.expect_err("changed");
+        assert!(matches!(error, TableError::Changed(_)), "{which}");
+        assert_eq!((subject.answer("a").await, subject.answer("cancel").await), (None, None), "{which}");
+        registrations.give_up(&record, &a, (&done(), at), &asked).await.expect("ends");
+        let ended = registrations.operation(&a.id).await.expect("reads").expect("is kept");
+        assert_eq!(ended.ended_at, Some(at), "{which}");
+        assert_eq!(subject.answer("a").await, Some(done()), "{which}");
+        assert_eq!(subject.answer("cancel").await, Some(Answer::Success(json!("given up"))), "{which}");
     }
 }
 

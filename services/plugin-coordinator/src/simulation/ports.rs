@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use chassis::CallError;
 use envelope::payload::login::{DeprovisionRequest, ProvisionRequest, ProvisionResponse};
 use envelope::payload::token::{IssueRequest, RevokeRequest};
-use envelope::{Answer, Operation, OperationId, PluginId};
+use envelope::{Answer, Operation, OperationId, PluginId, Timestamp};
 
 use super::points::{Failure, Points};
 use super::world::{Plant, World};
@@ -18,7 +18,7 @@ use crate::leftovers::LeftoversError;
 use crate::operation::Running;
 use crate::peers::{Peers, Thread};
 use crate::record::Record;
-use crate::registrations::{Everything, Name, Operated, Registrations, TableError};
+use crate::registrations::{Answered, Everything, Name, Operated, Registrations, TableError};
 use crate::registry::{Registry, RegistryError, Resolved};
 
 /// All ports of one life of the coordinator.
@@ -272,8 +272,33 @@ impl Registrations for Ports {
         self.table("registrations.claim", on.as_str(), effect).await
     }
 
-    async fn cancel(&self, id: &OperationId, by: &str) -> Result<bool, TableError> {
-        self.table("registrations.cancel", "", self.world().registrations.cancel(id, by)).await
+    async fn cancel(&self, id: &OperationId, by: &str, asked: &Answered) -> Result<bool, TableError> {
+        let world = self.world();
+        let effect = async {
+            let runs = world.registrations.cancel(id, by, asked).await?;
+            if runs {
+                world.outcome_was_written(asked.request_id());
+            }
+            Ok(runs)
+        };
+        self.table("registrations.cancel", "", effect).await
+    }
+
+    async fn give_up(
+        &self,
+        record: &Record,
+        operation: &Running,
+        end: (&Answer, Timestamp),
+        asked: &Answered,
+    ) -> Result<(), TableError> {
+        let (world, on) = (self.world(), operation.plugin_id.as_str());
+        let effect = async {
+            world.registrations.give_up(record, operation, end, asked).await?;
+            world.outcome_was_written(&operation.request_id);
+            world.outcome_was_written(asked.request_id());
+            Ok(())
+        };
+        self.table("registrations.give_up", on, effect).await
     }
 
     async fn finish(

@@ -326,6 +326,13 @@ impl Stage {
     }
 }
 
+/// A request that is not in the journal, answered with nothing.
+fn answered(id: &str) -> crate::registrations::Answered {
+    let (id, correlation_id) = (id.to_owned(), id.to_owned());
+    let request = chassis::Request { id, correlation_id, traceparent: None, payload: Value::Null };
+    crate::registrations::Answered::with(&request, &Value::Null)
+}
+
 #[tokio::test]
 async fn a_removal_clears_what_the_plugin_left_retained() {
     let stage = Stage::new().await;

@@ -17,7 +17,7 @@ use super::*;
 use crate::engine::spec::Labels;
 use crate::engine::{ImageRef, State};
 use crate::peers::fake::login_of;
-use crate::registrations::{Everything, Name, Operated, Registrations, TableError};
+use crate::registrations::{Answered, Everything, Name, Operated, Registrations, TableError};
 
 const CHILD: &str = "worker::tests::killed::a_process_that_kills_itself_in_a_transaction";
 const FOLDER: &str = "BIGSKIES_KILLED_FOLDER";
@@ -194,8 +194,18 @@ impl Registrations for Killed {
         self.write(self.inner.claim(record, names, operation)).await
     }
 
-    async fn cancel(&self, id: &OperationId, by: &str) -> Result<bool, TableError> {
-        self.write(self.inner.cancel(id, by)).await
+    async fn cancel(&self, id: &OperationId, by: &str, asked: &Answered) -> Result<bool, TableError> {
+        self.write(self.inner.cancel(id, by, asked)).await
+    }
+
+    async fn give_up(
+        &self,
+        record: &Record,
+        operation: &Running,
+        end: (&Answer, Timestamp),
+        asked: &Answered,
+    ) -> Result<(), TableError> {
+        self.write(self.inner.give_up(record, operation, end, asked)).await
     }
 
     async fn finish(
@@ -282,7 +292,13 @@ impl Stage {
     /// Asks for the end of the operation that runs.
     async fn cancel(&self) {
         let running = self.under_way().await.expect("an operation");
-        assert!(self.ctx.registrations.cancel(&running.id, "operator:bob").await.expect("records"));
+        assert!(
+            self.ctx
+                .registrations
+                .cancel(&running.id, "operator:bob", &answered("cancel"))
+                .await
+                .expect("records")
+        );
     }
 
     /// Its answer is the one that it gets when nobody is killed.

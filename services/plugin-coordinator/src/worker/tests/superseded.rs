@@ -249,3 +249,47 @@ async fn what_runs_is_not_rolled_back_to_what_cannot_run() {
     stage.succeeds("rollback").await;
     assert_eq!(stage.record().await.expect("installed").release.manifest.document()["version"], "1.0.0");
 }
+
+#[tokio::test]
+async fn a_cancel_that_is_handled_again_denies_nothing_of_what_it_did() {
+    for starts in [true, false] {
+        let mut stage = Stage::up().await;
+        stage.publish_second(&second(), None);
+        // This supervisor wakes nobody: it is killed as soon as a handler has returned.
+        let supervisor = stage.supervisor();
+        supervisor.retire();
+        let cancelled = if starts {
+            stage.ask("stop", Work::Stop, Some(Desired::Stopped), Duration::from_secs(600)).await;
+            stage.settle().await;
+            stage.reports = false;
+            stage.ask("again", Work::Start, Some(Desired::Running), Duration::from_secs(600)).await;
+            "again"
+        } else {
+            stage.begin_update("update", None).await;
+            "update"
+        };
+        let running = stage.ctx.registrations.running(&stage.id).await.expect("reads").expect("one runs");
+        let asked = json!({"operation_id": running.id});
+        let reply = stage.handle(&supervisor, Operation::Cancel, asked.clone()).await;
+        assert!(matches!(reply, Reply::Later), "{reply:?}");
+        let told = stage.succeeds("cancel").await;
+        assert_eq!(told["id"], json!(running.id));
+        assert_eq!(told.get("code").is_some_and(|code| code == "cancelled"), starts, "{told}");
+        let open = stage.store.journal().unanswered().await.expect("reads");
+        assert!(open.iter().all(|request| request.id != "cancel"), "the next life handles it again");
+        if starts {
+            let ended =
+                stage.ctx.registrations.operation(&running.id).await.expect("reads").expect("is kept");
+            assert_eq!(told["ended_at"], json!(ended.ended_at));
+        }
+
+        stage.settle().await;
+        stage.fails(cancelled, ErrorCode::Cancelled).await;
+        // Were it handled again all the same, it keeps its answer.
+        let again =
+            stage.asks("cancel", &supervisor, Operation::Cancel, asked).await.expect_err("it has ended");
+        let replies = Replies::new(Coordinator::Plugin, stage.store.journal());
+        replies.answer("cancel", &Answer::Failure(again), "cancel", None).await.expect("records");
+        assert_eq!(stage.succeeds("cancel").await, told);
+    }
+}

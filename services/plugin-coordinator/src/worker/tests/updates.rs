@@ -243,7 +243,14 @@ async fn a_cancelled_update_leaves_what_runs_and_no_image_behind() {
     }
     assert!(stage.record().await.expect("installed").next.is_some());
     let running = stage.ctx.registrations.running(&stage.id).await.expect("reads").expect("goes on");
-    assert!(stage.ctx.registrations.cancel(&running.id, "operator:bob").await.expect("records"));
+    assert!(
+        stage
+            .ctx
+            .registrations
+            .cancel(&running.id, "operator:bob", &answered("cancel"))
+            .await
+            .expect("records")
+    );
     stage.settle().await;
     *stage.peers.away.lock().expect("not poisoned") = false;
     let told = stage.fails("update", ErrorCode::Cancelled).await;
@@ -253,7 +260,12 @@ async fn a_cancelled_update_leaves_what_runs_and_no_image_behind() {
     assert!(record.next.is_none() && !record.is_outdated());
     assert!(!stage.engine.images().iter().any(|image| image.contains(NEXT_DIGEST)));
     assert!(
-        !stage.ctx.registrations.cancel(&running.id, "operator:bob").await.expect("reads"),
+        !stage
+            .ctx
+            .registrations
+            .cancel(&running.id, "operator:bob", &answered("cancel"))
+            .await
+            .expect("reads"),
         "it has ended"
     );
 }
