@@ -143,7 +143,7 @@ pub async fn serve<S: Service>(
         publisher: Publisher::new(c),
         health,
         caller: Caller::new(c, telemetry_bus.clone()),
-        replies: Replies::new(c, store.journal()),
+        replies: Replies::new(c, store.journal()).until(shutdown.clone()),
         bus: telemetry_bus.clone(),
         broker: login,
         verifier: token::Verifier::new(),

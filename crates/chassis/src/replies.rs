@@ -11,6 +11,9 @@ use tokio::sync::Notify;
 
 use crate::service::Shutdown;
 
+/// How long what cannot be recorded waits for the next try.
+pub(crate) const RETRY: Duration = Duration::from_secs(1);
+
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Most bytes of a response. The broker delivers packets of 1 MiB; beside the response there are up to 64 KiB
@@ -23,12 +26,18 @@ pub struct Replies {
     coordinator: Coordinator,
     journal: Journal,
     wake: Arc<Notify>,
+    shutdown: Shutdown,
 }
 
 impl Replies {
     /// Answers to the requests in `journal`.
     pub fn new(coordinator: Coordinator, journal: Journal) -> Self {
-        Self { coordinator, journal, wake: Arc::new(Notify::new()) }
+        Self { coordinator, journal, wake: Arc::new(Notify::new()), shutdown: Shutdown::new() }
+    }
+
+    /// The same, in a coordinator that ends at `shutdown`.
+    pub(crate) fn until(self, shutdown: Shutdown) -> Self {
+        Self { shutdown, ..self }
     }
 
     /// The response's bytes, made once. One that no broker would deliver becomes a failure that says so.
@@ -100,6 +109,26 @@ impl Replies {
         self.journal.settle_now(request_id, &response, error.as_deref(), Timestamp::now()).await?;
         self.deliver();
         Ok(())
+    }
+
+    /// Answers a request, as soon as that can be recorded: while the database fails, as on a full disk, it is tried again
+    /// and each failure told to `fails`. What is not recorded when the coordinator ends stays without an answer, and is
+    /// handled again at the next start.
+    pub async fn answer_at_last(
+        &self,
+        request_id: &str,
+        answer: &Answer,
+        correlation_id: &str,
+        traceparent: Option<String>,
+        fails: impl Fn(&store::Error) + Send,
+    ) {
+        while let Err(error) = self.answer(request_id, answer, correlation_id, traceparent.clone()).await {
+            fails(&error);
+            tokio::select! {
+                () = self.shutdown.cancelled() => return,
+                () = tokio::time::sleep(RETRY) => {}
+            }
+        }
     }
 
     /// Says that there are responses to publish.
@@ -186,6 +215,19 @@ mod tests {
     use super::*;
 
     static MIGRATIONS: store::Migrator = store::Migrator::DEFAULT;
+
+    #[tokio::test]
+    async fn an_answer_that_is_never_recorded_holds_up_no_stop() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(&folder.path().join("x.db"), &MIGRATIONS).await.expect("opens");
+        let shutdown = Shutdown::new();
+        let replies = Replies::new(Coordinator::Plugin, store.journal()).until(shutdown.clone());
+        store.close().await;
+        let fails = |_: &store::Error| shutdown.cancel();
+        let answer = Answer::Success(serde_json::json!({}));
+        let ends = replies.answer_at_last("r", &answer, "c", None, fails);
+        tokio::time::timeout(Duration::from_secs(20), ends).await.expect("it ends");
+    }
 
     #[tokio::test]
     async fn what_is_owed_when_the_session_is_closed_is_owed_still() {

@@ -15,9 +15,9 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::received::{self, Parcel, Returned, receive};
-use super::storage::RETRY;
 use super::{Router, fresh, shortened};
 use crate::flood::InHand;
+use crate::replies::RETRY;
 use crate::service::Service;
 use crate::turns::Turns;
 

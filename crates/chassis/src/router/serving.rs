@@ -13,12 +13,12 @@ use store::audit::is_refusal;
 use tracing::{Instrument, Span, field};
 
 use super::received::{Validity, bad_request, expired, lay};
-use super::storage::RETRY;
 use super::{Router, fresh, shortened};
 use crate::audit;
 use crate::contained::contained;
 use crate::flood::InHand;
 use crate::refusal::{authorise, internal};
+use crate::replies::RETRY;
 use crate::service::{Permit, Reply, Request, Service};
 use crate::turns::Turns;
 
@@ -82,16 +82,8 @@ impl<S: Service> Router<S> {
                     Answer::Failure(error)
                 }
             };
-            while let Err(error) =
-                router.replies.answer(&id, &answer, &correlation_id, traceparent.clone()).await
-            {
-                router.says_trouble(&error);
-                tokio::select! {
-                    // The row stays without a response, and is handled again at the next start.
-                    () = router.shutdown.cancelled() => return,
-                    () = tokio::time::sleep(RETRY) => {}
-                }
-            }
+            let fails = |error: &store::Error| router.says_trouble(error);
+            router.replies.answer_at_last(&id, &answer, &correlation_id, traceparent, fails).await;
         });
     }
 

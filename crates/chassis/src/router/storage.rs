@@ -1,16 +1,11 @@
 //! How the database is: what is told of it when it cannot be written, and what keeps its file small and in order.
 
-use std::time::Duration;
-
 use envelope::Timestamp;
 use store::{Kind, Trouble};
 
 use super::Router;
 use crate::health::Condition;
 use crate::service::Service;
-
-/// How long what cannot be recorded waits for the next try.
-pub(super) const RETRY: Duration = Duration::from_secs(1);
 
 /// Ticks between two looks for principals with too many requests in the journal, and for room to give back.
 const CROWDS: u64 = 6;

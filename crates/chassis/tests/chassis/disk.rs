@@ -74,6 +74,18 @@ async fn a_full_disk_is_told_in_health_and_requests_wait_until_there_is_room() {
 async fn an_answer_that_cannot_be_recorded_is_owed_until_it_can() {
     let test = "chassis::disk::an_answer_that_cannot_be_recorded_is_owed_until_it_can";
     let Some(room) = Room::of_its_own(test, 4096) else { return };
+    is_owed(&room, Operation::Inspect).await;
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_after_its_handler_and_cannot_be_recorded_is_owed_until_it_can() {
+    let test =
+        "chassis::disk::an_answer_that_comes_after_its_handler_and_cannot_be_recorded_is_owed_until_it_can";
+    let Some(room) = Room::of_its_own(test, 4096) else { return };
+    is_owed(&room, Operation::Logs).await;
+}
+
+async fn is_owed(room: &Room, operation: Operation) {
     let stage = Stage::new().await;
     let data = room.path().display().to_string();
     let gate = stage.gate(LARGE);
@@ -85,7 +97,7 @@ async fn an_answer_that_cannot_be_recorded_is_owed_until_it_can() {
     let mut ann = stage.operator("ann").await;
     ann.ask(Operation::List, json!({})).await.expect("answered");
     // It is recorded, and its handler waits.
-    ann.send_bytes(Operation::Inspect, request(json!({"plugin_id": "mount"})).encode()).await;
+    ann.send_bytes(operation, request(json!({"plugin_id": "mount"})).encode()).await;
     stage.entered(&gate).await;
     room.fill();
     std::fs::remove_file(&gate).expect("it is there");

@@ -8,7 +8,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chassis::config::{BrokerLogin, Loaded, load};
 use chassis::service::Parts;
-use chassis::{Delivery, Fault, Permit, Publisher, Reply, Request, Section, Service, Shutdown, process};
+use chassis::{
+    Delivery, Fault, Permit, Publisher, Replies, Reply, Request, Section, Service, Shutdown, process,
+};
 use envelope::payload::audit::{AuditRecord, AuditRequest, AuditResponse};
 use envelope::payload::event::{Event, EventKind};
 use envelope::payload::health::Health;
@@ -29,10 +31,24 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 static MIGRATIONS: Migrator = Migrator::DEFAULT;
 
-/// Answers at once, but for `start`, which never ends when the settings say so, and `inspect`, which waits at a gate.
+/// Answers at once, but for `start`, which never ends when the settings say so, `inspect`, which waits at a gate, and
+/// `logs`, which is answered after its handler has ended.
 struct Echo {
     settings: Settings,
     publisher: Publisher,
+    replies: Replies,
+}
+
+/// Waits at the gate, and tells how many bytes lie behind it.
+async fn wait_at(gate: &Path) -> usize {
+    let bytes = std::fs::read(gate).map(|content| content.len()).unwrap_or_default();
+    std::fs::write(gate.with_extension("entered"), "").expect("writes");
+    eventually(PATIENCE, async || match gate.exists() {
+        true => Err("the gate is closed"),
+        false => Ok(()),
+    })
+    .await;
+    bytes
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -60,7 +76,7 @@ impl Service for Echo {
     }
 
     async fn build(settings: Settings, parts: Parts) -> anyhow::Result<Arc<Self>> {
-        Ok(Arc::new(Self { settings, publisher: parts.publisher }))
+        Ok(Arc::new(Self { settings, publisher: parts.publisher, replies: parts.replies }))
     }
 
     fn watches(&self) -> Vec<String> {
@@ -73,15 +89,17 @@ impl Service for Echo {
         match permit.operation() {
             Operation::Start if self.settings.start_never_ends => std::future::pending().await,
             Operation::Inspect => {
-                let bytes =
-                    std::fs::read(&self.settings.gate).map(|content| content.len()).unwrap_or_default();
-                std::fs::write(self.settings.gate.with_extension("entered"), "").expect("writes");
-                eventually(PATIENCE, async || match self.settings.gate.exists() {
-                    true => Err("the gate is closed"),
-                    false => Ok(()),
-                })
-                .await;
+                let bytes = wait_at(&self.settings.gate).await;
                 Ok(Reply::Now(json!({"filler": "x".repeat(bytes)})))
+            }
+            Operation::Logs => {
+                let (replies, gate) = (self.replies.clone(), self.settings.gate.clone());
+                tokio::spawn(async move {
+                    let bytes = wait_at(&gate).await;
+                    let answer = Answer::Success(json!({"filler": "x".repeat(bytes)}));
+                    replies.answer_at_last(&request.id, &answer, &request.correlation_id, None, |_| {}).await;
+                });
+                Ok(Reply::Later)
             }
             Operation::Stop => request.parse::<PluginRequest>().map(|r| Reply::now(&r.plugin_id)),
             _ => Ok(Reply::Now(json!({}))),

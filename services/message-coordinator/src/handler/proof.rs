@@ -16,9 +16,10 @@ pub(crate) fn handle(prover: &Prover, replies: &Replies, request: &Request) -> R
     tokio::spawn(async move {
         let Ok(outcome) = proven.await else { return };
         let (id, correlation) = (request.id, request.correlation_id);
-        if let Err(error) = replies.answer(&id, &answer(outcome), &correlation, request.traceparent).await {
-            tracing::error!(%error, correlation, "an answer cannot be recorded");
-        }
+        let fails = |error: &store::Error| {
+            tracing::warn!(%error, correlation, "an answer cannot be recorded yet");
+        };
+        replies.answer_at_last(&id, &answer(outcome), &correlation, request.traceparent, fails).await;
     });
     Ok(Reply::Later)
 }
