@@ -69,6 +69,7 @@ fn log(panic: &PanicHookInfo<'_>) {
 }
 
 #[cfg(test)]
+#[expect(clippy::panic, reason = "a panic is what is tried")]
 mod tests {
     use super::*;
     use std::process::{Command, ExitStatus};
@@ -92,7 +93,7 @@ mod tests {
     async fn a_panic_in_a_task_ends_the_process() {
         if is_played() {
             end_at_panics();
-            tokio::spawn(async { None::<()>.expect("a fault") });
+            tokio::spawn(async { panic!("a fault") });
             return std::future::pending().await;
         }
         assert_eq!(replay("a_panic_in_a_task_ends_the_process").code(), Some(FAULT));
@@ -107,11 +108,11 @@ mod tests {
         end_at_panics();
         let fault = contained(async {
             tokio::task::yield_now().await;
-            None::<()>.expect("a fault");
+            panic!("a fault");
         });
         let error = tokio::spawn(fault).await.expect("lives").expect_err("panicked");
         assert_eq!(error.to_string(), "a fault of the coordinator's own: a fault");
-        let blocking = contained_blocking(|| Err::<(), _>("x").expect("another")).await;
+        let blocking = contained_blocking(|| panic!("{}", "another")).await;
         let error = blocking.expect_err("panicked").to_string();
         assert!(error.contains("another"), "{error}");
         assert_eq!(contained(async { 1 }).await.expect("fine"), 1);
