@@ -11,9 +11,9 @@ use crate::resources::ResourceKind;
 
 impl Manifest {
     /// The manifest of a plugin that has no other grants than these. Topics, permissions, devices and folders
-    /// that were not granted are left out, and so is how much of the machine it may use; a port that other machines must not reach is published on
-    /// loopback, or not at all where loopback has it already. That a plugin runs as root is not to be seen
-    /// here. Its document and digest are what they were.
+    /// that were not granted are left out, and so is how much of the machine it may use; a port that other
+    /// machines must not reach is published on loopback, or not at all where loopback has it already. That a
+    /// plugin runs as root is not to be seen here. Its document and digest are what they were.
     #[must_use]
     pub fn limited_to(mut self, granted: &[Grant]) -> Self {
         let granted: BTreeSet<&Grant> = granted.iter().collect();

@@ -64,9 +64,7 @@ pub(super) async fn prepare(ctx: &Context, subject: Subject) -> Result<(), StepE
             ),
         )));
     }
-    if let Some((path, found)) = host::deceiving(engine, image, &manifest).await? {
-        return Err(StepError::fatal(host::refusal(&manifest, &path, found)));
-    }
+    check_host_folders(ctx, &record, &manifest).await?;
     let request = ProvisionRequest {
         plugin_id: record.id.clone(),
         start_id: start,
@@ -110,6 +108,14 @@ pub(super) async fn prepare(ctx: &Context, subject: Subject) -> Result<(), StepE
         start.progress = StartProgress::Prepared;
     }
     Ok(ctx.registrations.advance(Some(&mut record), None).await?)
+}
+
+/// Refuses host folders that are not what they seem.
+async fn check_host_folders(ctx: &Context, record: &Record, manifest: &Manifest) -> Result<(), StepError> {
+    match host::deceiving(ctx.engine.as_ref(), &record.release.reference, manifest).await? {
+        None => Ok(()),
+        Some((path, found)) => Err(StepError::fatal(host::refusal(manifest, &path, found))),
+    }
 }
 
 /// What a start's token says.
@@ -157,11 +163,7 @@ pub(super) async fn start_process(ctx: &Context, subject: Subject) -> Result<(),
     if !found.as_ref().is_some_and(State::is_running) {
         ctx.health.starts(&record.id);
         // Its binds are made anew, also of a container that ran before: what it ran as can have planted a link.
-        if let Some((path, found)) =
-            host::deceiving(ctx.engine.as_ref(), &record.release.reference, &manifest).await?
-        {
-            return Err(StepError::fatal(host::refusal(&manifest, &path, found)));
-        }
+        check_host_folders(ctx, &record, &manifest).await?;
     }
     match ctx.engine.start(&name).await {
         Err(error) if error.is_of_the_container(matches!(found, Some(State::Created))) => {
