@@ -158,7 +158,7 @@ impl Grant {
                 }
             }
             Self::Resources { resource, amount } => format!(
-                "May use {}; {} are usual.",
+                "May use {}, which is more than the usual {}.",
                 resource.told(*amount),
                 resource.told(resource.usual().into())
             ),

@@ -75,6 +75,7 @@ impl ResourceKind {
             Self::Memory => format!("{} of memory", told_bytes(amount)),
             Self::Disk => format!("{} of disk", told_bytes(amount)),
             Self::Pids => format!("{amount} processes"),
+            Self::Cpus if amount == 1000 => "1 processor".to_owned(),
             Self::Cpus if amount.is_multiple_of(1000) => format!("{} processors", amount / 1000),
             Self::Cpus => format!("{}.{:03} processors", amount / 1000, amount % 1000),
         }

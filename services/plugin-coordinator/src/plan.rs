@@ -53,6 +53,8 @@ pub enum Observed {
     Unknown,
     /// There is none.
     Missing,
+    /// There is none, and there can be none: somebody else's has its name.
+    Taken,
     /// There is one.
     Present {
         /// The start that it was made for; none when its label is not one.
@@ -242,6 +244,15 @@ impl Step {
     pub(crate) fn only_brings(self) -> bool {
         matches!(self, Self::Resolve | Self::Pull)
     }
+
+    /// What it puts right, when that can also be left as it is for a while. A container's name cannot: everything is
+    /// done by it.
+    pub(crate) fn can_be_left(self) -> Option<Drift> {
+        match self {
+            Self::Mend(drift) if drift != Drift::Renamed => Some(drift),
+            _ => None,
+        }
+    }
 }
 
 /// The next step.
@@ -373,7 +384,7 @@ fn plan_stop(view: &View<'_>) -> Step {
     match view.container {
         Observed::Unknown => Step::AwaitEngine,
         Observed::Present { state: Process::Running, .. } => Step::Stop,
-        Observed::Present { .. } | Observed::Missing => Step::RemoveContainer,
+        Observed::Present { .. } | Observed::Missing | Observed::Taken => Step::RemoveContainer,
     }
 }
 
@@ -393,7 +404,7 @@ fn plan_running(view: &View<'_>, record: &Record) -> Step {
         return plan_prepare(view, record);
     }
     let process = match &view.container {
-        Observed::Unknown => return Step::AwaitEngine,
+        Observed::Unknown | Observed::Taken => return Step::AwaitEngine,
         Observed::Missing => return Step::Lost,
         Observed::Present { state, .. } => *state,
     };
@@ -439,7 +450,7 @@ fn plan_prepare(view: &View<'_>, record: &Record) -> Step {
         Some(AclOutcome::Absent) | None => return Step::AwaitAcl,
     }
     match view.container {
-        Observed::Unknown => Step::AwaitEngine,
+        Observed::Unknown | Observed::Taken => Step::AwaitEngine,
         _ => wait_or(view, record, Step::Prepare),
     }
 }

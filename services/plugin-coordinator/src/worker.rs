@@ -282,6 +282,7 @@ impl Worker {
             }
             Step::AwaitReady(until) => {
                 step::enter(&ctx, operation.as_mut(), step).await?;
+                self.last = None;
                 #[cfg(feature = "drill")]
                 self.hold_at_a_wait(operation.as_ref(), step).await;
                 let wait = until.map_or(WAIT, |until| until.since(now).min(LOOK));
@@ -356,13 +357,13 @@ impl Worker {
                 Ok(Next::Again)
             }
             Err(error) if error.overtaken => Ok(Next::Again),
-            Err(error) if let Step::Mend(drift) = step => {
+            Err(error) if let Some(drift) = step.can_be_left() => {
                 tracing::warn!(?drift, error = error.body.message, "could not be put right");
                 // Nothing else waits for it.
                 self.given_up = Some((drift, Instant::now()));
                 Ok(Next::Again)
             }
-            Err(error) if error.retryable => {
+            Err(error) if error.retryable || step == Step::Mend(Drift::Renamed) => {
                 tracing::warn!(step = step.name(), error = error.body.message, "will be tried again");
                 self.hindered = step == Step::Forward || (beside.is_some() && self.beside.is_none());
                 // What hindered the plugin is not why its operation is not done.
@@ -375,7 +376,6 @@ impl Worker {
                 tracing::warn!(step = step.name(), error = error.body.message, "failed");
                 // What the step recorded before it failed must not be undone.
                 let (record, mut operation) = ctx.registrations.both(&self.id).await?;
-                self.trouble = 0;
                 let taken_during = beside.as_ref().or(again.operation.as_ref()).map(|operation| operation.id);
                 let operates = operation.as_ref().map(|operation| operation.id);
                 if beside.is_some() {
@@ -383,10 +383,11 @@ impl Worker {
                 }
                 if operates != taken_during {
                     // What it was taken for has ended meanwhile. What came instead has not failed.
-                    self.last = None;
+                    (self.last, self.trouble) = (None, 0);
                     return Ok(Next::Again);
                 }
                 step::fail(&ctx, Subject { record: record.or(again.record), operation }, error.body).await?;
+                self.trouble = 0;
                 Ok(Next::Again)
             }
         }
@@ -434,36 +435,44 @@ impl Worker {
         }
     }
 
+    /// Tells once of somebody else's container under the plugin's name, if there is one.
+    fn finds_its_name_taken(&mut self, is_taken: bool, name: &str) {
+        if is_taken && !self.name_is_taken {
+            let message = format!(
+                "The name {name} is taken by a container that is not ours. It is left alone, and {} has to wait until \
+                 it is removed or has another name.",
+                self.id
+            );
+            self.ctx.reporter.notice(EventKind::Refused, &self.id, message, "a foreign container");
+        }
+        self.name_is_taken = is_taken;
+    }
+
     /// The container as the engine shows it.
     async fn observe(&mut self, record: &Record, manifest: &manifest::Manifest) -> Seen {
         let ctx = &self.ctx.clone();
         let name = ctx.policy.container_name(&self.id);
-        let was_taken = std::mem::take(&mut self.name_is_taken);
         let found = match ctx.engine.inspect(&name).await {
-            // One that has another name now is no less there.
-            Ok(None) => step::renamed(ctx, record).await,
-            found => found,
+            Ok(Some(there)) if ctx.policy.is_of(&self.id, Role::Plugin, &there) => Ok(Some(there)),
+            Ok(there) => {
+                self.finds_its_name_taken(there.is_some(), &name);
+                // One that has another name now is no less there.
+                step::renamed(ctx, record).await
+            }
+            Err(error) => Err(error),
         };
         let container = match found {
             Ok(Some(container)) => container,
+            Ok(None) if self.name_is_taken => {
+                let lowered = Some(format!("a container that is not ours has its name {name}"));
+                return Seen { lowered, ..Seen::nothing(Observed::Taken) };
+            }
             Ok(None) => return Seen::nothing(Observed::Missing),
             Err(error) => {
                 tracing::warn!(error = telemetry::chain(&error), "the engine cannot be asked");
                 return Seen::nothing(Observed::Unknown);
             }
         };
-        if !ctx.policy.is_of(&self.id, Role::Plugin, &container) {
-            self.name_is_taken = true;
-            if !was_taken {
-                let message = format!(
-                    "The name {name} is taken by a container that is not ours. It is left alone, and {} has to \
-                     wait until it is removed or has another name.",
-                    self.id
-                );
-                ctx.reporter.notice(EventKind::Refused, &self.id, message, "a foreign container");
-            }
-            return Seen::nothing(Observed::Unknown);
-        }
         let state = match container.state {
             State::Created => Process::Created,
             State::Running { .. } | State::Paused | State::Restarting => Process::Running,

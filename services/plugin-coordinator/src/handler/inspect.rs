@@ -6,6 +6,7 @@ use envelope::payload::lifecycle::{ContainerSummary, Inspection, PluginRequest, 
 use super::{Refusal, installed, only_its_own};
 use crate::context::Context;
 use crate::engine::State;
+use crate::policy::Role;
 use crate::{policy, report};
 
 pub(super) async fn handle(ctx: &Context, permit: &Permit, request: &Request) -> Result<Reply, Refusal> {
@@ -21,6 +22,7 @@ pub(super) async fn handle(ctx: &Context, permit: &Permit, request: &Request) ->
         tracing::warn!(error = telemetry::chain(&error), "the engine cannot be asked");
         None
     });
+    let container = container.filter(|there| ctx.policy.is_of(&id, Role::Plugin, there));
     let health = ctx.health.now(&id, None);
     Ok(Reply::now(&Inspection {
         state: report::state(&record, &manifest, &ctx.settings.node, operation.as_ref(), &health),

@@ -321,6 +321,19 @@ fn what_changed_by_itself_is_put_right() {
 }
 
 #[test]
+fn a_name_that_somebody_else_has_holds_up_what_needs_a_container_and_nothing_else() {
+    let taken =
+        |desired, phase, progress| Case { container: Observed::Taken, ..case(desired, phase, progress) };
+    for progress in [StartProgress::Begun, StartProgress::Prepared, StartProgress::Ready] {
+        taken(RUN, Phase::Starting, Some(progress)).is(Step::AwaitEngine);
+        taken(STOP, Phase::Running, Some(progress)).is(Step::RemoveContainer);
+        taken(GONE, Phase::Removing, Some(progress)).is(Step::RemoveContainer);
+    }
+    taken(STOP, Phase::Stopping, None).is(Step::MarkStopped);
+    taken(GONE, Phase::Removing, None).acl(Some(AclOutcome::Absent)).is(Step::Uninstall);
+}
+
+#[test]
 fn a_container_of_an_earlier_generation_is_replaced_step_by_step() {
     use StartProgress::{Begun, Prepared, Ready, Started};
     for work in [None, Some(Work::RevokeGrant), Some(Work::Approve)] {

@@ -97,11 +97,16 @@ pub(super) async fn mend(ctx: &Context, subject: &Subject, drift: Drift) -> Resu
     let record = subject.record.as_ref().ok_or_else(missing_subject)?;
     let manifest = record.manifest();
     let wanted = Wanted::of(ctx, record, &manifest).ok_or_else(missing_subject)?;
-    let there = match ctx.engine.inspect(&wanted.name).await? {
-        Some(there) => Some(there),
-        None => renamed(ctx, record).await?,
+    let at_its_name = ctx.engine.inspect(&wanted.name).await?;
+    let is_own = |there: &Container| ctx.policy.is_of(&record.id, Role::Plugin, there);
+    let there = match at_its_name {
+        Some(there) if is_own(&there) => there,
+        at_its_name => match renamed(ctx, record).await? {
+            Some(there) if at_its_name.is_some() => return give_way(ctx, record, &there, &wanted).await,
+            Some(there) => there,
+            None => return Ok(()),
+        },
     };
-    let Some(there) = there else { return Ok(()) };
     let changes = wanted.changes(&there, drift);
     for change in &changes {
         ctx.engine.adjust(&there.id, change).await?;
@@ -109,6 +114,24 @@ pub(super) async fn mend(ctx: &Context, subject: &Subject, drift: Drift) -> Resu
     let (what, cause) = told(drift, &there, &wanted);
     let message = format!("The container of {} {what}; that was put right.", record.id);
     ctx.reporter.notice(EventKind::Drift, &record.id, message, cause);
+    Ok(())
+}
+
+/// A container that was renamed, and whose name somebody else's has now, can be neither named nor looked after.
+async fn give_way(
+    ctx: &Context,
+    record: &Record,
+    there: &Container,
+    wanted: &Wanted,
+) -> Result<(), StepError> {
+    super::forward::remove(ctx, &record.id).await?;
+    ctx.engine.remove(&there.id).await?;
+    let (id, name) = (&record.id, &wanted.name);
+    let message = format!(
+        "The container of {id} had the name {}, and one that is not ours has its own name {name}. It was removed.",
+        there.name
+    );
+    ctx.reporter.notice(EventKind::Drift, id, message, "somebody renamed and replaced the container");
     Ok(())
 }
 

@@ -169,7 +169,13 @@ async fn go_back(ctx: &Context, subject: Subject, body: ErrorBody) -> Result<(),
     let mut operation = subject.operation.ok_or_else(missing_subject)?;
     let mut record = subject.record.ok_or_else(missing_subject)?;
     let tried = record.manifest();
-    let seen = stop::collect(ctx, &mut record, &tried, true).await?;
+    let (seen, left) = match stop::collect(ctx, &mut record, &tried, true).await {
+        Ok(seen) => (seen, None),
+        // Whoever asked is to be answered in time, so the way back begins. What is left is of no start any more, and is
+        // removed before anything else is done.
+        Err(error) if operation.deadline <= crate::clock::now() => (None, Some(error.body)),
+        Err(error) => return Err(error),
+    };
     record.drop_start();
     let Some(was) = record.previous.take() else { return Err(missing_subject()) };
     record.release = *was;
@@ -177,7 +183,10 @@ async fn go_back(ctx: &Context, subject: Subject, body: ErrorBody) -> Result<(),
     record.forgive();
     record.retry_at = None;
     let manifest = record.manifest();
-    let message = format!("{} {} did not get ready: {}", tried.id, tried.version, body.message);
+    let mut message = format!("{} {} did not get ready: {}", tried.id, tried.version, body.message);
+    if let Some(left) = left {
+        message = format!("{message} Its container could not be put away in time: {}", left.message);
+    }
     record.enter(Phase::Starting, Some(message.clone()), &operation.cause(), &operation.correlation_id);
     if let Some(swap) = operation.work.swap_mut() {
         record.previous = swap.kept.take();

@@ -260,3 +260,39 @@ async fn a_new_container_without_its_network_is_told_and_one_that_the_engine_los
     assert_eq!(stage.succeeds("again").await["phase"], "running");
     assert_eq!((stage.containers().await, stage.engine.count(Verb::Create)), (1, 3));
 }
+
+#[tokio::test]
+async fn a_container_that_was_renamed_and_whose_name_somebody_else_has_is_removed_and_holds_nothing_up() {
+    let gone = Desired::Absent { remove_volumes: true };
+    for (work, desired, phase) in [
+        (Work::Stop, Desired::Stopped, Some(Phase::Stopped)),
+        (Work::Remove, gone, None),
+        (Work::Restart { stopped: false }, Desired::Running, Some(Phase::Running)),
+    ] {
+        let stage = Stage::well().await;
+        let mut theirs = stage.engine.spec(&stage.name()).expect("its spec");
+        theirs.labels.clear();
+        assert!(stage.engine.tamper(&stage.name(), &Change::Rename("mine-now".into())));
+        let theirs = stage.engine.create(&theirs).await.expect("somebody makes one in its place");
+        let failed = EngineError::Timeout {
+            doing: Verb::Remove,
+            on: "mine-now".into(),
+            after: Duration::from_secs(60),
+        };
+        stage.engine.fail_next(Verb::Remove, failed);
+        stage.ask("it", work.clone(), Some(desired), Duration::from_secs(600)).await;
+        let mut worker = Worker::new(stage.ctx.clone(), stage.id.clone());
+        for _ in 0..30 {
+            stage.surroundings().await;
+            worker.pass().await;
+        }
+        let ids: Vec<_> = stage.engine.all().into_iter().map(|container| container.id).collect();
+        assert_eq!(ids, [theirs], "{work:?}");
+        if phase == Some(Phase::Running) {
+            stage.engine.remove(&stage.name()).await.expect("somebody removes it");
+            stage.settle().await;
+        }
+        stage.succeeds("it").await;
+        assert_eq!(stage.record().await.map(|record| record.standing.phase), phase, "{work:?}");
+    }
+}

@@ -210,3 +210,57 @@ async fn whoever_asked_is_told_that_somebody_else_has_the_containers_name() {
     stage.settle().await;
     stage.succeeds("at last").await;
 }
+
+#[tokio::test]
+async fn an_update_goes_back_and_is_answered_while_the_engine_refuses_to_put_away_what_it_brought() {
+    for which in [0, 1] {
+        let mut stage = Stage::new().await;
+        stage.install().await;
+        stage.start().await;
+        stage.publish_second(&super::updates::second(), None);
+        stage.reports = false;
+        stage.begin_update("update", None).await;
+        let mut worker = Worker::new(stage.ctx.clone(), stage.id.clone());
+        for _ in 0..40 {
+            stage.surroundings().await;
+            worker.pass().await;
+        }
+        assert_eq!(
+            stage.record().await.expect("installed").release.manifest.whole().version.to_string(),
+            "2.0.0"
+        );
+        let mut said = String::new();
+        // It goes on refusing until after the end of the way back.
+        for _ in 0..8 {
+            for verb in [Verb::Remove, Verb::Stop] {
+                let error = refused(verb).into_iter().nth(which).expect("one of them");
+                said = error.to_string();
+                stage.engine.fail_next(verb, error);
+            }
+        }
+        stage.is_overdue().await;
+        worker.pass().await;
+        let back = stage.record().await.expect("installed");
+        assert_eq!(back.release.manifest.whole().version.to_string(), "1.0.0", "the way back has begun");
+        worker.pass().await;
+        stage.is_overdue().await;
+        worker.pass().await;
+        let told = stage.fails("update", ErrorCode::TimedOut).await;
+        assert!(told.message.contains("could not be put away in time"), "{}", told.message);
+        assert!(told.message.contains(&said[1..]), "{}", told.message);
+        assert!(told.message.contains("So it went back to 1.0.0"), "{}", told.message);
+
+        // What it was runs as soon as it can, alone.
+        stage.reports = true;
+        for _ in 0..20 {
+            if let Some(mut record) = stage.record().await.filter(|record| record.retry_at.is_some()) {
+                record.retry_at = None;
+                stage.ctx.registrations.advance(Some(&mut record), None).await.expect("records");
+            }
+            stage.settle().await;
+        }
+        let record = stage.record().await.expect("installed");
+        assert_eq!((record.standing.phase, stage.containers().await), (Phase::Running, 1));
+        assert_eq!(stage.peers.logins.lock().expect("not poisoned").len(), 1);
+    }
+}
