@@ -6,9 +6,14 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use chassis::Service;
 use envelope::topic::coordinator;
 use envelope::{Coordinator, Operation, PluginId};
+use message_coordinator::MessageCoordinator;
+use seal::Seal;
+use security_coordinator::SecurityCoordinator;
 use serde_json::{Value, json};
+use store::{Migrator, Store};
 use testkit::Version;
 use tests::stack::command::Run;
 use tests::stack::listener::Listener;
@@ -161,6 +166,53 @@ impl Secrets {
             self.add(whose, key.lines().next().unwrap_or(""));
         }
         self.add("the operator's password", &world.stack.operator().1);
+        self.of_canaries(world).await;
+        self.of_signing_keys(world).await;
+    }
+
+    /// What the message coordinator made for its canaries, from its database.
+    async fn of_canaries(&mut self, world: &World) {
+        let (store, seal) =
+            opened(world, "message", Coordinator::Message, MessageCoordinator::migrations()).await;
+        let asked =
+            "SELECT plugin_id, start_id, password FROM logins WHERE plugin_id LIKE 'bigskies-canary-%'";
+        let rows: Vec<(String, String, Vec<u8>)> =
+            sqlx::query_as(asked).fetch_all(store.pool()).await.expect("the database answers");
+        assert_eq!(rows.len(), 2, "there are two canaries");
+        for (canary, start, sealed) in rows {
+            let password = seal.open(&format!("{canary}/{start}"), &sealed).expect("it opens");
+            let password = std::str::from_utf8(&password).expect("a password is text");
+            self.add(&format!("the password of {canary}"), password);
+        }
+        store.close().await;
+    }
+
+    /// What tokens are signed with, from the security coordinator's database.
+    async fn of_signing_keys(&mut self, world: &World) {
+        let (store, seal) =
+            opened(world, "security", Coordinator::Security, SecurityCoordinator::migrations()).await;
+        let rows: Vec<(String, String, Vec<u8>)> = sqlx::query_as("SELECT kid, state, sealed FROM keys")
+            .fetch_all(store.pool())
+            .await
+            .expect("the database answers");
+        assert!(rows.len() >= 2, "an active key and the next one");
+        for (kid, state, sealed) in rows {
+            let key = seal.open(&kid, &sealed).expect("it opens");
+            // Ed25519 in PKCS#8 (RFC 8410): the private key is the 32 bytes after the first 16.
+            let private = &key[16..48];
+            self.add(&format!("the signing key that is {state}, as hexadecimal"), &hex(private));
+            // Three offsets: within a longer text in base64 the same bytes have one of three forms.
+            for offset in 0..3 {
+                let whole = &private[offset..offset + 27];
+                let url = URL_SAFE_NO_PAD.encode(whole);
+                self.add(&format!("the signing key that is {state}, as base64 for URLs"), &url);
+                self.add(
+                    &format!("the signing key that is {state}, as base64"),
+                    &STANDARD_NO_PAD.encode(whole),
+                );
+            }
+        }
+        store.close().await;
     }
 
     /// Login and token of a plugin that runs; the token is taken as the plugin itself.
@@ -177,6 +229,14 @@ impl Secrets {
         self.add(&format!("the token of {id} in {when}"), &token);
         self.add(&format!("the signature of the token of {id} in {when}"), &signature);
     }
+}
+
+/// The database of a coordinator, opened beside its owner, and what opens what is sealed in it.
+async fn opened(world: &World, name: &str, coordinator: Coordinator, own: &Migrator) -> (Store, Seal) {
+    let file = world.folder_of(&format!("{name}-data")).await.join(format!("{coordinator}.db"));
+    let store = Store::open(&file, own).await.expect("opens beside its owner");
+    let key = world.folder_of(&format!("{name}-secrets")).await.join("key");
+    (store, Seal::read(&key).expect("its key"))
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -28,6 +28,7 @@ pub fn cases() -> Vec<Case> {
         a_plugin_that_is_silent_is_restarted,
         a_plugin_that_says_that_it_does_not_work_is_restarted,
         what_somebody_changes_of_a_container_is_put_right,
+        a_container_that_was_renamed_and_whose_name_a_strangers_has_is_removed,
     ];
     // Whoever listens to all plugins, as other cases do, is one who hears a plugin's control topics.
     cases.extend(crate::alone![
@@ -125,14 +126,14 @@ async fn remove(world: &World, id: &PluginId, source: &str) {
     world.remove(&mut world.operator().await, id, source).await;
 }
 
-fn name(container: &Value) -> String {
+fn container_id(container: &Value) -> String {
     container["Id"].as_str().expect("an id").to_owned()
 }
 
 async fn a_container_that_was_killed_is_started_again_with_its_login(world: Shared) {
     let (plugin, source, mut events) = started(&world, "watchdog-killed", 2, None).await;
     let before = world.running(&plugin).await;
-    Run::docker(["kill", &name(&before)]).ok().await.expect("it is killed");
+    Run::docker(["kill", &container_id(&before)]).ok().await.expect("it is killed");
     told(&mut events, PATIENCE, EventKind::Drift, &plugin, "exited with code 137").await;
     told(&mut events, PATIENCE, EventKind::Phase, &plugin, "is failed").await;
     runs_again(&world, &plugin, &before).await;
@@ -213,7 +214,7 @@ async fn what_somebody_changes_of_a_container_is_put_right(world: Shared) {
     // Off the network it is silent; it must not be restarted for that before it is looked at.
     let (plugin, source, mut events) = started(&world, "watchdog-drift", 60, None).await;
     let before = world.running(&plugin).await;
-    let container = name(&before);
+    let container = container_id(&before);
     let networks = before["NetworkSettings"]["Networks"].as_object().cloned().unwrap_or_default();
     let network = networks.keys().next().expect("it is on one").clone();
     let limits = ["Memory", "PidsLimit", "NanoCpus", "RestartPolicy"];
@@ -255,5 +256,45 @@ async fn what_somebody_changes_of_a_container_is_put_right(world: Shared) {
         .await;
     }
     assert_eq!(sameness(&world.running(&plugin).await), sameness(&before));
+    remove(&world, &plugin, &source).await;
+}
+
+async fn a_container_that_was_renamed_and_whose_name_a_strangers_has_is_removed(world: Shared) {
+    let (plugin, source, mut events) = started(&world, "watchdog-replaced", 60, None).await;
+    let before = world.running(&plugin).await;
+    let (ours, image) = (container_id(&before), before["Image"].as_str().expect("an image"));
+    let taken = before["Name"].as_str().expect("a name").trim_start_matches('/');
+    let run = ["run", "--detach", "--rm", "--network", "none", "--entrypoint", "sh", image];
+    let theirs = Run::docker(run.into_iter().chain(["-c", "echo a secret; sleep 600"])).line().await;
+    let theirs = theirs.expect("it runs");
+    // A rename alone is put right at once: until somebody is faster.
+    eventually(PATIENCE, || async {
+        Run::docker(["rename", &ours, "watchdog-replaced-renamed"])
+            .ok()
+            .await
+            .map_err(|error| format!("{error:#}"))?;
+        Run::docker(["rename", &theirs, taken]).ok().await.map_err(|error| format!("{error:#}"))
+    })
+    .await;
+    told(&mut events, LOOKED_AT, EventKind::Drift, &plugin, "one that is not ours has its own name").await;
+    eventually(PATIENCE, || async {
+        match tests::stack::engine::inspect(&ours).await.expect("the engine answers") {
+            None => Ok(()),
+            Some(there) => Err(format!("it is there: {:#}", there["State"])),
+        }
+    })
+    .await;
+    // What the stranger's container says and is, is nobody's business.
+    let mut operator = world.operator().await;
+    let asked = json!({"plugin_id": plugin, "tail": 10});
+    let log = operator.ask(Operation::Logs, asked).await.data().clone();
+    assert!(!log.to_string().contains("a secret"), "{log}");
+    let told = operator.ask_about(Operation::Inspect, &plugin).await.data().clone();
+    assert!(told["container"].is_null(), "{told:#}");
+    // Nothing that is asked for waits for it.
+    operator.ask_about(Operation::Stop, &plugin).await.data();
+    Run::docker(["rm", "--force", &theirs]).ok().await.expect("it is there still, and its owner removes it");
+    operator.ask_about(Operation::Start, &plugin).await.data();
+    world.running(&plugin).await;
     remove(&world, &plugin, &source).await;
 }
