@@ -7,12 +7,12 @@ use envelope::payload::spec::AclStatus;
 use envelope::{Answer, PluginId};
 
 use crate::conduct::Conduct;
-use crate::engine::Engine;
+use crate::engine::{Container, Engine, EngineError};
 use crate::health::HealthReports;
 use crate::housekeeping::Images;
 use crate::operation::Running;
 use crate::peers::Peers;
-use crate::policy::Policy;
+use crate::policy::{Policy, Role};
 use crate::record::Record;
 use crate::registrations::{Registrations, TableError};
 use crate::registry::Registry;
@@ -36,6 +36,20 @@ pub(crate) struct Context {
 }
 
 impl Context {
+    /// The container that has the name of the plugin's own, or of its forwarder, when it is ours. What somebody
+    /// else's is, says or does is nobody's business here, whatever its name.
+    ///
+    /// # Errors
+    /// The engine cannot be asked.
+    pub(crate) async fn container(
+        &self,
+        id: &PluginId,
+        role: Role,
+    ) -> Result<Option<Container>, EngineError> {
+        let there = self.engine.inspect(&self.policy.name_of(id, role)).await?;
+        Ok(there.filter(|there| self.policy.is_of(id, role, there)))
+    }
+
     /// Ends an operation with its answer, together with what became of the plugin, and tells of it.
     ///
     /// # Errors

@@ -21,7 +21,7 @@ use crate::record::Record;
 use crate::registrations::TableError;
 use crate::report;
 
-pub(crate) use drift::{of as drift, renamed};
+pub(crate) use drift::{Found, find, of as drift};
 pub(crate) use failure::{StepError, cancel, expire, expire_unheard, fail};
 pub(crate) use forward::is_in_order as is_forwarded;
 

@@ -19,7 +19,6 @@ use crate::engine::{Health, State};
 use crate::operation::Running;
 use crate::places::{Place, Places};
 use crate::plan::{Drift, Observed, Process, Step, View, plan};
-use crate::policy::Role;
 use crate::record::Record;
 use crate::step::{self, StepError, Subject};
 
@@ -452,26 +451,22 @@ impl Worker {
     async fn observe(&mut self, record: &Record, manifest: &manifest::Manifest) -> Seen {
         let ctx = &self.ctx.clone();
         let name = ctx.policy.container_name(&self.id);
-        let found = match ctx.engine.inspect(&name).await {
-            Ok(Some(there)) if ctx.policy.is_of(&self.id, Role::Plugin, &there) => Ok(Some(there)),
-            Ok(there) => {
-                self.finds_its_name_taken(there.is_some(), &name);
-                // One that has another name now is no less there.
-                step::renamed(ctx, record).await
+        let found = match step::find(ctx, record).await {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::warn!(error = telemetry::chain(&error), "the engine cannot be asked");
+                self.name_is_taken = false;
+                return Seen::nothing(Observed::Unknown);
             }
-            Err(error) => Err(error),
         };
+        self.finds_its_name_taken(found.name_is_taken, &name);
         let container = match found {
-            Ok(Some(container)) => container,
-            Ok(None) if self.name_is_taken => {
+            step::Found { container: Some(container), .. } => container,
+            step::Found { name_is_taken: true, .. } => {
                 let lowered = Some(format!("a container that is not ours has its name {name}"));
                 return Seen { lowered, ..Seen::nothing(Observed::Taken) };
             }
-            Ok(None) => return Seen::nothing(Observed::Missing),
-            Err(error) => {
-                tracing::warn!(error = telemetry::chain(&error), "the engine cannot be asked");
-                return Seen::nothing(Observed::Unknown);
-            }
+            step::Found { .. } => return Seen::nothing(Observed::Missing),
         };
         let state = match container.state {
             State::Created => Process::Created,

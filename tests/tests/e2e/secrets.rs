@@ -136,6 +136,17 @@ impl Secrets {
         self.found.insert(secret.to_owned(), whose.to_owned());
     }
 
+    /// Bytes, as hexadecimal and in both alphabets of base64 (RFC 4648).
+    fn add_key(&mut self, whose: &str, key: &[u8]) {
+        self.add(&format!("{whose}, as hexadecimal"), &hex(key));
+        // Within something longer the same bytes have one of three forms. Whole groups of three have no other.
+        for offset in 0..3 {
+            let groups = &key[offset..offset + (key.len() - offset) / 3 * 3];
+            self.add(&format!("{whose}, as base64"), &STANDARD_NO_PAD.encode(groups));
+            self.add(&format!("{whose}, as base64 for URLs"), &URL_SAFE_NO_PAD.encode(groups));
+        }
+    }
+
     /// What `init` made.
     async fn of_installation(&mut self, world: &World) {
         for (service, c) in COORDINATORS {
@@ -147,13 +158,7 @@ impl Secrets {
             );
             if c != Coordinator::Plugin {
                 let key = world.stack.file_of(service, "/secrets/key").await.expect("it is there");
-                self.add(&format!("the key of the {c} coordinator, as hexadecimal"), &hex(&key));
-                self.add(
-                    &format!("the key of the {c} coordinator, as base64"),
-                    STANDARD_NO_PAD.encode(&key).as_str(),
-                );
-                let key = URL_SAFE_NO_PAD.encode(&key);
-                self.add(&format!("the key of the {c} coordinator, as base64 for URLs"), &key);
+                self.add_key(&format!("the key of the {c} coordinator"), &key);
             }
         }
         for (whose, service, file) in [
@@ -200,17 +205,7 @@ impl Secrets {
             let key = seal.open(&kid, &sealed).expect("it opens");
             // Ed25519 in PKCS#8 (RFC 8410): the private key is the 32 bytes after the first 16.
             let private = &key[16..48];
-            self.add(&format!("the signing key that is {state}, as hexadecimal"), &hex(private));
-            // Three offsets: within a longer text in base64 the same bytes have one of three forms.
-            for offset in 0..3 {
-                let whole = &private[offset..offset + 27];
-                let url = URL_SAFE_NO_PAD.encode(whole);
-                self.add(&format!("the signing key that is {state}, as base64 for URLs"), &url);
-                self.add(
-                    &format!("the signing key that is {state}, as base64"),
-                    &STANDARD_NO_PAD.encode(whole),
-                );
-            }
+            self.add_key(&format!("the signing key that is {state}"), private);
         }
         store.close().await;
     }

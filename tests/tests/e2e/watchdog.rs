@@ -269,11 +269,10 @@ async fn a_container_that_was_renamed_and_whose_name_a_strangers_has_is_removed(
     let theirs = theirs.expect("it runs");
     // A rename alone is put right at once: until somebody is faster.
     eventually(PATIENCE, || async {
-        Run::docker(["rename", &ours, "watchdog-replaced-renamed"])
-            .ok()
-            .await
-            .map_err(|error| format!("{error:#}"))?;
-        Run::docker(["rename", &theirs, taken]).ok().await.map_err(|error| format!("{error:#}"))
+        for (container, name) in [(&ours, "watchdog-replaced-renamed"), (&theirs, taken)] {
+            Run::docker(["rename", container, name]).ok().await.map_err(|error| format!("{error:#}"))?;
+        }
+        Ok::<(), String>(())
     })
     .await;
     told(&mut events, LOOKED_AT, EventKind::Drift, &plugin, "one that is not ours has its own name").await;

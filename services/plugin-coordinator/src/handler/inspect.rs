@@ -16,13 +16,11 @@ pub(super) async fn handle(ctx: &Context, permit: &Permit, request: &Request) ->
     let record = installed(ctx, &id).await?;
     let operation = ctx.registrations.running(&id).await?;
     let manifest = record.manifest();
-    let name = ctx.policy.container_name(&id);
     // Looking is the one thing that a handler may ask the engine; without it the rest is still told.
-    let container = ctx.engine.inspect(&name).await.unwrap_or_else(|error| {
+    let container = ctx.container(&id, Role::Plugin).await.unwrap_or_else(|error| {
         tracing::warn!(error = telemetry::chain(&error), "the engine cannot be asked");
         None
     });
-    let container = container.filter(|there| ctx.policy.is_of(&id, Role::Plugin, there));
     let health = ctx.health.now(&id, None);
     Ok(Reply::now(&Inspection {
         state: report::state(&record, &manifest, &ctx.settings.node, operation.as_ref(), &health),

@@ -59,6 +59,14 @@ impl Policy {
         forwarder_of(&self.container_name(id))
     }
 
+    /// The name of a plugin's container of that role.
+    pub fn name_of(&self, id: &PluginId, role: Role) -> String {
+        match role {
+            Role::Plugin => self.container_name(id),
+            Role::Forwarder => self.forwarder_name(id),
+        }
+    }
+
     /// Whether a container is what this installation made for the plugin, whatever its name.
     pub fn is_of(&self, id: &PluginId, role: Role, container: &Container) -> bool {
         container.label(label::INSTALLATION) == Some(self.installation())

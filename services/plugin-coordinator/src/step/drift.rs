@@ -7,7 +7,7 @@ use super::{StepError, Subject, missing_subject};
 use crate::context::Context;
 use crate::engine::{Attachment, Change, Container, EngineError, Limits, State, label};
 use crate::plan::Drift;
-use crate::policy::{PLUGIN_LABEL, ROLE_LABEL, Role};
+use crate::policy::Role;
 use crate::record::{Record, StartProgress};
 
 /// How the container of a plugin should be.
@@ -76,19 +76,37 @@ pub(crate) fn of(ctx: &Context, record: &Record, manifest: &Manifest, there: &Co
     (drift == Drift::Renamed || !record.is_outdated()).then_some(drift)
 }
 
-/// The container of a plugin's current start that has another name than it should. Before one was made there is none
-/// to look for among all that there are.
+/// A plugin's container, and whether it can have its name.
+pub(crate) struct Found {
+    /// Its container, under whatever name.
+    pub(crate) container: Option<Container>,
+    /// Whether somebody else's has its name.
+    pub(crate) name_is_taken: bool,
+}
+
+/// Looks for a plugin's container: under its name and, when it is not there, under any other.
 ///
 /// # Errors
 /// The engine cannot be asked.
-pub(crate) async fn renamed(ctx: &Context, record: &Record) -> Result<Option<Container>, EngineError> {
+pub(crate) async fn find(ctx: &Context, record: &Record) -> Result<Found, EngineError> {
+    match ctx.engine.inspect(&ctx.policy.container_name(&record.id)).await? {
+        Some(there) if ctx.policy.is_of(&record.id, Role::Plugin, &there) => {
+            Ok(Found { container: Some(there), name_is_taken: false })
+        }
+        at_its_name => {
+            Ok(Found { container: renamed(ctx, record).await?, name_is_taken: at_its_name.is_some() })
+        }
+    }
+}
+
+/// The container of a plugin's current start that has another name than it should. Before one was made there is none
+/// to look for among all that there are.
+async fn renamed(ctx: &Context, record: &Record) -> Result<Option<Container>, EngineError> {
     let made = record.start.as_ref().filter(|start| start.progress > StartProgress::Begun);
     let Some(start) = made.map(|start| start.id.to_string()) else { return Ok(None) };
     let all = ctx.engine.list(ctx.policy.installation()).await?;
     Ok(all.into_iter().find(|there| {
-        there.label(label::START) == Some(&start)
-            && there.label(PLUGIN_LABEL) == Some(record.id.as_str())
-            && there.label(ROLE_LABEL) == Some(Role::Plugin.as_str())
+        there.label(label::START) == Some(&start) && ctx.policy.is_of(&record.id, Role::Plugin, there)
     }))
 }
 
@@ -97,16 +115,11 @@ pub(super) async fn mend(ctx: &Context, subject: &Subject, drift: Drift) -> Resu
     let record = subject.record.as_ref().ok_or_else(missing_subject)?;
     let manifest = record.manifest();
     let wanted = Wanted::of(ctx, record, &manifest).ok_or_else(missing_subject)?;
-    let at_its_name = ctx.engine.inspect(&wanted.name).await?;
-    let is_own = |there: &Container| ctx.policy.is_of(&record.id, Role::Plugin, there);
-    let there = match at_its_name {
-        Some(there) if is_own(&there) => there,
-        at_its_name => match renamed(ctx, record).await? {
-            Some(there) if at_its_name.is_some() => return give_way(ctx, record, &there, &wanted).await,
-            Some(there) => there,
-            None => return Ok(()),
-        },
-    };
+    let Found { container, name_is_taken } = find(ctx, record).await?;
+    let Some(there) = container else { return Ok(()) };
+    if name_is_taken {
+        return give_way(ctx, record, &there, &wanted).await;
+    }
     let changes = wanted.changes(&there, drift);
     for change in &changes {
         ctx.engine.adjust(&there.id, change).await?;

@@ -7,7 +7,7 @@ use manifest::Manifest;
 
 use super::{StepError, Subject, missing_subject};
 use crate::context::Context;
-use crate::engine::{Container, State, label};
+use crate::engine::{State, label};
 use crate::policy::Role;
 use crate::record::{Record, StartProgress};
 
@@ -33,7 +33,7 @@ pub(super) async fn prepare(
         )));
     }
     ctx.engine.ensure_network(&ctx.policy.outside()).await?;
-    if let Some(there) = ours(ctx, &record.id).await?
+    if let Some(there) = ctx.container(&record.id, Role::Forwarder).await?
         && there.label(label::START) != spec.labels.get(label::START).map(String::as_str)
     {
         ctx.engine.remove(&there.id).await?;
@@ -52,7 +52,7 @@ pub(super) async fn start(ctx: &Context, record: &Record, manifest: &Manifest) -
 
 /// Removes the forwarder, if there is one.
 pub(super) async fn remove(ctx: &Context, id: &PluginId) -> Result<(), StepError> {
-    if let Some(there) = ours(ctx, id).await? {
+    if let Some(there) = ctx.container(id, Role::Forwarder).await? {
         ctx.engine.remove(&there.id).await?;
     }
     Ok(())
@@ -66,7 +66,7 @@ pub(crate) async fn is_in_order(ctx: &Context, record: &Record, manifest: &Manif
     if !ctx.policy.forwards(manifest) {
         return true;
     }
-    match ours(ctx, &record.id).await {
+    match ctx.container(&record.id, Role::Forwarder).await {
         Ok(Some(there)) => {
             matches!(there.state, State::Running { .. })
                 && there.label(label::START) == Some(&start.id.to_string())
@@ -102,10 +102,4 @@ pub(super) async fn mend(ctx: &Context, subject: &Subject) -> Result<(), StepErr
             Err(StepError::passing(error.body))
         }
     }
-}
-
-/// The container of the forwarder's name, when it is ours.
-async fn ours(ctx: &Context, id: &PluginId) -> Result<Option<Container>, StepError> {
-    let there = ctx.engine.inspect(&ctx.policy.forwarder_name(id)).await?;
-    Ok(there.filter(|there| ctx.policy.is_of(id, Role::Forwarder, there)))
 }

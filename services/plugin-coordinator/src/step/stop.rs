@@ -38,8 +38,7 @@ pub(super) async fn collect(
         super::forward::remove(ctx, &record.id).await?;
     }
     // A container of somebody else that has its name is not ours to stop or remove.
-    let there = ctx.engine.inspect(&name).await?;
-    let Some(container) = there.filter(|there| ctx.policy.is_of(&record.id, Role::Plugin, there)) else {
+    let Some(container) = ctx.container(&record.id, Role::Plugin).await? else {
         return Ok(None);
     };
     let exit = if container.state.is_running() {

@@ -2,6 +2,7 @@
 //! is undone once the engine does it.
 
 use super::*;
+use crate::engine::Change;
 
 const LONG: Duration = Duration::from_secs(600);
 
@@ -209,6 +210,31 @@ async fn whoever_asked_is_told_that_somebody_else_has_the_containers_name() {
     stage.ask("at last", Work::Start, Some(Desired::Running), LONG).await;
     stage.settle().await;
     stage.succeeds("at last").await;
+}
+
+#[tokio::test]
+async fn a_name_that_was_taken_before_is_not_what_is_waited_for_while_the_engine_is_away() {
+    let stage = Stage::well().await;
+    let name = stage.name();
+    let mut theirs = stage.engine.spec(&name).expect("its spec");
+    theirs.labels.clear();
+    let mut worker = Worker::new(stage.ctx.clone(), stage.id.clone());
+    assert!(stage.engine.tamper(&name, &Change::Rename("mine-now".into())));
+    stage.engine.create(&theirs).await.expect("somebody makes one in its place");
+    let kept =
+        EngineError::Timeout { doing: Verb::Remove, on: "mine-now".into(), after: Duration::from_secs(60) };
+    stage.engine.fail_next(Verb::Remove, kept);
+    worker.pass().await;
+    stage.engine.remove(&name).await.expect("somebody removes it");
+    assert!(stage.engine.tamper("mine-now", &Change::Rename(name)), "it was not removed");
+    worker.pass().await;
+    stage.engine.go_down();
+    stage.ask("away", Work::Stop, Some(Desired::Stopped), LONG).await;
+    worker.pass().await;
+    stage.is_overdue().await;
+    worker.pass().await;
+    let told = stage.fails("away", ErrorCode::EngineUnavailable).await;
+    assert!(!told.message.contains("not ours"), "{}", told.message);
 }
 
 #[tokio::test]
