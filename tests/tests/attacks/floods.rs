@@ -6,6 +6,7 @@ use envelope::topic::{coordinator, plugin};
 use envelope::{Envelope, MessageType, Operation, PluginId};
 use serde_json::json;
 use testkit::{Version, eventually};
+use tests::stack::VERSION;
 use tests::stack::command::Run;
 use tests::stack::images::Script;
 use tests::stack::listener::Listener;
@@ -18,6 +19,7 @@ pub fn cases() -> Vec<Case> {
     crate::beside![
         a_log_clears_the_operators_screen,
         a_log_fills_the_disk,
+        a_log_fills_the_disk_without_the_defence,
         a_log_has_one_line_without_an_end,
         health_is_said_ten_thousand_times,
         health_is_said_without_a_pause,
@@ -37,7 +39,7 @@ async fn started(world: &World, name: &str, first: &str) -> (PluginId, String) {
 
 async fn raw_log(world: &World, plugin: &PluginId) -> String {
     let container = world.running(plugin).await["Id"].as_str().expect("an id").to_owned();
-    Run::docker(["logs", "--tail", "50", &container]).output().await.expect("the engine answers").text
+    Run::docker(["logs", &container]).output().await.expect("the engine answers").text
 }
 
 async fn a_log_clears_the_operators_screen(world: Shared) {
@@ -56,28 +58,43 @@ async fn a_log_clears_the_operators_screen(world: Shared) {
     world.remove(&mut operator, &plugin, &source).await;
 }
 
+/// 64 MB of lines.
+const MUCH: &str =
+    "busybox yes 'a line that says nothing, again and again and again' | busybox head -c 67108864";
+
+/// How many bytes the engine keeps of a container's log, in all its files.
+fn kept(log: &str) -> u64 {
+    let folder = std::path::Path::new(log).parent().expect("a folder");
+    let files = std::fs::read_dir(folder).expect("readable");
+    files.filter_map(|entry| entry.ok()?.metadata().ok()).map(|metadata| metadata.len()).sum()
+}
+
 async fn a_log_fills_the_disk(world: Shared) {
-    // 64 MB of lines; the container's log keeps a part of it.
-    let first =
-        "busybox yes 'a line that says nothing, again and again and again' | busybox head -c 67108864";
-    let (plugin, source) = started(&world, "attacks-log-flood", first).await;
+    let (plugin, source) = started(&world, "attacks-log-flood", MUCH).await;
     let container = world.running(&plugin).await;
     let log = &container["HostConfig"]["LogConfig"];
     assert_eq!(log["Type"], "json-file", "{log:#}");
-    let kept = log["Config"]["max-size"].as_str().unwrap_or_default().to_owned();
-    assert!(!kept.is_empty(), "the log has no limit: {log:#}");
-    let path = container["LogPath"].as_str().expect("a path").to_owned();
-    let folder = std::path::Path::new(&path).parent().expect("a folder").to_owned();
-    let bytes: u64 = std::fs::read_dir(folder)
-        .expect("readable")
-        .filter_map(|entry| entry.ok()?.metadata().ok())
-        .map(|metadata| metadata.len())
-        .sum();
+    let limit = log["Config"]["max-size"].as_str().unwrap_or_default();
+    assert!(!limit.is_empty(), "the log has no limit: {log:#}");
+    let bytes = kept(container["LogPath"].as_str().expect("a path"));
     assert!(bytes < 48 << 20, "64 MB were written and {bytes} bytes are kept");
     let mut operator = world.operator().await;
     let text = world.log(&mut operator, &plugin).await;
     assert!(text.len() < 1 << 20, "{} bytes are told", text.len());
     world.remove(&mut operator, &plugin, &source).await;
+}
+
+/// The same in a container that the engine was asked for directly.
+async fn a_log_fills_the_disk_without_the_defence(_: Shared) {
+    let image = format!("bigskies/tools:{VERSION}");
+    let run = ["create", "--log-driver", "json-file", &image, "sh", "-c", MUCH];
+    let container = Run::docker(run).line().await.expect("it is created");
+    Run::docker(["start", &container]).ok().await.expect("it starts");
+    Run::docker(["wait", &container]).ok().await.expect("it ends");
+    let path = Run::docker(["inspect", "--format", "{{.LogPath}}", &container]).line().await;
+    let bytes = kept(&path.expect("it has a log"));
+    Run::docker(["rm", "--force", "--volumes", &container]).ok().await.expect("it goes");
+    assert!(bytes > 64 << 20, "{bytes} bytes are kept");
 }
 
 async fn a_log_has_one_line_without_an_end(world: Shared) {
@@ -88,6 +105,9 @@ async fn a_log_has_one_line_without_an_end(world: Shared) {
     let answer = operator.ask(Operation::Logs, asked).await;
     assert!(answer.message.payload.len() < 1 << 20, "{} bytes are told", answer.message.payload.len());
     answer.data();
+    // What the engine itself gives has all of it.
+    let raw = raw_log(&world, &plugin).await;
+    assert!(raw.len() > 8 << 20, "the engine tells {} bytes", raw.len());
     world.remove(&mut operator, &plugin, &source).await;
 }
 
