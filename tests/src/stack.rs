@@ -27,8 +27,10 @@ use testkit::{Client, ClientOptions, Version, eventually};
 use crate::repository::root;
 use crate::stack::command::Run;
 
-/// The version that the framework's images are tagged with.
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The framework's image of this name, with the tag that `deploy/build-images.sh` gives it.
+pub fn image_of(name: &str) -> String {
+    format!("bigskies/{name}:{}", env!("CARGO_PKG_VERSION"))
+}
 
 /// User and password of the registry that wants a login.
 pub const REGISTRY_LOGIN: (&str, &str) = ("observer", "p+w/d~ä?");

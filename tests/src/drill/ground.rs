@@ -14,7 +14,7 @@ use crate::stack::command::Run;
 use crate::stack::engine::listed;
 use crate::stack::images::Script;
 use crate::stack::ledger::Ledger;
-use crate::stack::{Stack, VERSION};
+use crate::stack::{Stack, image_of};
 
 /// What puts the coordinator that holds in the place of the ordinary one.
 const OVERRIDE: &str = "tests/src/drill/compose.yml";
@@ -92,7 +92,7 @@ impl<'a> Ground<'a> {
 
     /// A file of a volume, which is mounted at `folder` for it: whoever else has it may run or not.
     pub(super) async fn read_volume(&self, volume: &str, folder: &str, path: &str) -> Result<String> {
-        let image = format!("bigskies/forwarder:{VERSION}");
+        let image = image_of("forwarder");
         let mount = format!("{volume}:{folder}:ro");
         let container = Run::docker(["create", "--volume", &mount, &image]).line().await?;
         let content = self.read(&container, path).await;
@@ -119,7 +119,7 @@ impl<'a> Ground<'a> {
             format!("org.bigskies.plugin_id={id}"),
             "org.bigskies.role=forwarder".to_owned(),
         ];
-        let image = format!("bigskies/forwarder:{VERSION}");
+        let image = image_of("forwarder");
         let labels = labels.iter().flat_map(|label| ["--label", label.as_str()]);
         Run::docker(["create"].into_iter().chain(labels).chain([image.as_str()])).ok().await?;
         self.bystander.disturb(self.stack).await

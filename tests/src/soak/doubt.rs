@@ -13,8 +13,8 @@ use super::field::Field;
 use super::logs;
 use super::model::{Content, Model, Release, State};
 use super::watch::{bystanders_untouched, look_at_bystanders, none_twice};
-use crate::stack::VERSION;
 use crate::stack::command::Run;
+use crate::stack::image_of;
 
 /// How long the engine's events may lag behind.
 const LAG: Duration = Duration::from_secs(5);
@@ -72,7 +72,7 @@ pub(super) async fn goes_unnoticed(field: &Field) -> Result<Tried> {
             "org.bigskies.start_id=stray".to_owned(),
             "org.bigskies.role=plugin".to_owned(),
         ];
-        let image = format!("bigskies/forwarder:{VERSION}");
+        let image = image_of("forwarder");
         let labels = labels.iter().flat_map(|label| ["--label", label.as_str()]);
         Run::docker(["create"].into_iter().chain(labels).chain([image.as_str()])).ok().await?;
     }

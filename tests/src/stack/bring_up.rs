@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use testkit::free_port;
 
 use super::command::Run;
-use super::{REGISTRY_LOGIN, Stack, VERSION, sweep};
+use super::{REGISTRY_LOGIN, Stack, image_of, sweep};
 use crate::repository::root;
 
 /// What `deploy/build-images.sh` makes.
@@ -86,7 +86,7 @@ async fn ensure_images() -> Result<()> {
     let mut missing = Vec::new();
     for name in IMAGES {
         if !present(name).await? {
-            missing.push(format!("bigskies/{name}:{VERSION}"));
+            missing.push(image_of(name));
         }
     }
     if !missing.is_empty() {
@@ -101,7 +101,7 @@ async fn ensure_images() -> Result<()> {
 }
 
 async fn present(name: &str) -> Result<bool> {
-    let image = format!("bigskies/{name}:{VERSION}");
+    let image = image_of(name);
     Ok(Run::docker(["image", "inspect", "--format", "{{.Id}}", &image]).output().await?.code == Some(0))
 }
 
@@ -188,7 +188,7 @@ async fn start_login_registry(stack: &Stack) -> Result<()> {
     let publish = format!("127.0.0.1:{}:5000", stack.login_registry_port);
     let network = format!("{}_control", stack.project);
     let label = format!("com.docker.compose.project={}", stack.project);
-    let image = format!("bigskies/registry:{VERSION}");
+    let image = image_of("registry");
     let container = stack.container(LOGIN_REGISTRY);
     let run = ["run", "--detach", "--name", &container, "--label", &label]
         .into_iter()

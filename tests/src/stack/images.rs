@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 
 use super::command::Run;
-use super::{Stack, VERSION};
+use super::{Stack, image_of};
 use crate::repository::root;
 
 /// The label of an image that holds its plugin's manifest.
@@ -95,7 +95,7 @@ impl Script {
         fs::write(folder.join("plugin.sh"), &self.script)?;
         // No two are the same image, else one test could not forget its own while another still uses it.
         let named = format!("LABEL org.bigskies.test={}", self.name);
-        let mut dockerfile = format!("FROM bigskies/tools:{VERSION}\n{named}\nCOPY plugin.sh /plugin.sh\n");
+        let mut dockerfile = format!("FROM {}\n{named}\nCOPY plugin.sh /plugin.sh\n", image_of("tools"));
         if let Some(manifest) = &self.file {
             fs::write(folder.join("plugin.json"), manifest)?;
             dockerfile.push_str("COPY plugin.json /plugin.json\n");

@@ -6,8 +6,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use envelope::{ErrorCode, Operation};
 use serde_json::json;
 use testkit::eventually;
-use tests::stack::VERSION;
 use tests::stack::command::Run;
+use tests::stack::image_of;
 use tests::stack::images::Script;
 
 use super::arena::PATIENCE;
@@ -57,7 +57,7 @@ async fn a_link_is_planted_in_a_folder_that_was_approved(world: Shared) {
     assert!(container.is_none_or(|container| container["State"]["Running"] == false), "it runs");
 
     // The engine, asked directly, mounts what the link leads to.
-    let (image, volume) = (format!("bigskies/tools:{VERSION}"), format!("{mounted}:/mounted:ro"));
+    let (image, volume) = (image_of("tools"), format!("{mounted}:/mounted:ro"));
     let run = ["run", "--rm", "--volume", &volume, &image, "cat", "/mounted/passwd"];
     let shown = Run::docker(run).output().await.expect("the engine answers").text;
     assert!(shown.contains("root:"), "{shown}");

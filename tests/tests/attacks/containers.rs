@@ -9,7 +9,7 @@ use testkit::eventually;
 use tests::stack::command::Run;
 use tests::stack::engine;
 use tests::stack::images::Script;
-use tests::stack::{COORDINATORS, VERSION};
+use tests::stack::{COORDINATORS, image_of};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::OnceCell;
@@ -166,7 +166,7 @@ async fn run(world: &World) -> String {
 }
 
 async fn start_greeter(world: &World, name: &str, network: &str) {
-    let image = format!("bigskies/tools:{VERSION}");
+    let image = image_of("tools");
     let label = format!("com.docker.compose.project={}", world.stack.project);
     let command = here(world, GREETER).await;
     let run = ["run", "--detach", "--name", name, "--label", &label, "--network", network];
@@ -202,7 +202,7 @@ async fn succeeds(world: &World, name: &str) {
         "a_service_of_the_host_is_reached" => Some(network_with_an_address(world).await),
         _ => None,
     };
-    let image = format!("bigskies/tools:{VERSION}");
+    let image = image_of("tools");
     let command = here(world, attack.command).await;
     let command =
         format!("{WELCOMES}\nif ( {command} ) >/dev/null 2>&1; then echo succeeded; else echo failed; fi");

@@ -6,7 +6,7 @@ use envelope::topic::{coordinator, plugin};
 use envelope::{Envelope, MessageType, Operation, PluginId};
 use serde_json::json;
 use testkit::{Version, eventually};
-use tests::stack::VERSION;
+use tests::stack::image_of;
 use tests::stack::command::Run;
 use tests::stack::images::Script;
 use tests::stack::listener::Listener;
@@ -86,7 +86,7 @@ async fn a_log_fills_the_disk(world: Shared) {
 
 /// The same in a container that the engine was asked for directly.
 async fn a_log_fills_the_disk_without_the_defence(_: Shared) {
-    let image = format!("bigskies/tools:{VERSION}");
+    let image = image_of("tools");
     let run = ["create", "--log-driver", "json-file", &image, "sh", "-c", MUCH];
     let container = Run::docker(run).line().await.expect("it is created");
     Run::docker(["start", &container]).ok().await.expect("it starts");

@@ -3,8 +3,8 @@
 use envelope::{Operation, topic};
 use serde_json::json;
 use testkit::{Version, eventually};
-use tests::stack::VERSION;
 use tests::stack::command::Run;
+use tests::stack::image_of;
 use tests::stack::images::Script;
 use tests::stack::listener::Listener;
 
@@ -64,7 +64,7 @@ async fn told(world: &World, name: &str, first: &str) -> String {
 
 /// What the same comes to in a container that the engine was asked for directly, without limits.
 async fn unlimited(script: &str) -> String {
-    let image = format!("bigskies/tools:{VERSION}");
+    let image = image_of("tools");
     let run = ["run", "--rm", "--pids-limit", "-1", &image, "sh", "-c", script];
     Run::docker(run).output().await.expect("the engine answers").text
 }

@@ -5,8 +5,8 @@
 
 use envelope::{ErrorCode, Operation};
 use serde_json::{Value, json};
-use tests::stack::VERSION;
 use tests::stack::command::Run;
+use tests::stack::image_of;
 use tests::stack::images::Script;
 use tests::stack::operator::Operator;
 
@@ -272,7 +272,7 @@ async fn a_tag_is_moved_after_the_installation(world: Shared) {
 
 /// What a container prints that the engine was asked for directly.
 async fn engine(arguments: &[&str], command: &str) -> String {
-    let image = format!("bigskies/tools:{VERSION}");
+    let image = image_of("tools");
     let run = ["run", "--rm"].into_iter().chain(arguments.iter().copied());
     let run = run.chain([image.as_str(), "sh", "-c", command]);
     Run::docker(run).output().await.expect("the engine answers").text
@@ -328,7 +328,7 @@ async fn the_engine_would_share_the_hosts_processes_without_the_defence(_: Share
 async fn the_engine_would_answer_to_any_name_without_the_defence(world: Shared) {
     let network = world.stack.project.clone();
     let impostor = format!("{network}-impostor");
-    let image = format!("bigskies/tools:{VERSION}");
+    let image = image_of("tools");
     let label = format!("com.docker.compose.project={network}");
     let run = ["run", "--detach", "--rm", "--name", &impostor, "--label", &label, "--network", &network];
     let run = run.into_iter().chain(["--network-alias", "attacks-anything", &image, "sleep", "60"]);

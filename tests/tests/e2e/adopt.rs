@@ -7,8 +7,8 @@ use envelope::topic::{coordinator, plugin};
 use envelope::{Coordinator, ErrorCode, Operation, PluginId};
 use serde_json::{Value, json};
 use testkit::{Version, eventually};
-use tests::stack::VERSION;
 use tests::stack::command::Run;
+use tests::stack::image_of;
 use tests::stack::images::Script;
 use tests::stack::listener::{Listener, json as payload};
 use tests::stack::operator::{Operator, retained};
@@ -45,7 +45,7 @@ async fn stop_and_empty(world: &World, service: &str, volume: &str) {
 async fn with_volumes(world: &World, volume: &str, script: &str) {
     let project = &world.stack.project;
     let (volume, copy) = (format!("{project}_{volume}:/volume"), format!("{}:/copy", copies(world)));
-    let tools = format!("bigskies/tools:{VERSION}");
+    let tools = image_of("tools");
     let arguments = [
         "run",
         "--rm",

@@ -9,7 +9,7 @@ use envelope::topic::coordinator;
 use testkit::Version;
 use tests::stack::command::{Output, Run};
 use tests::stack::listener::{Listener, json as payload};
-use tests::stack::{COORDINATORS, VERSION, engine};
+use tests::stack::{COORDINATORS, engine, image_of};
 
 use super::runner::Case;
 use super::world::{Shared, World};
@@ -43,7 +43,7 @@ fn secrets(world: &World, service: &str) -> PathBuf {
 
 async fn run(world: &World, service: &str, options: &[&str], arguments: &[&str]) -> Output {
     let mount = format!("{}:/secrets:ro", secrets(world, service).display());
-    let image = format!("bigskies/{service}:{VERSION}");
+    let image = image_of(service);
     let run = ["run", "--rm", "--network", "none", "--read-only", "--cap-drop", "ALL", "--volume", &mount]
         .into_iter()
         .chain(options.iter().copied())
@@ -132,7 +132,7 @@ fn mib(bytes: u64) -> String {
 
 async fn images_memory_and_start_of_the_coordinators_are_small(world: Shared) {
     for (service, c) in COORDINATORS {
-        let image = format!("bigskies/{service}:{VERSION}");
+        let image = image_of(service);
         let size = Run::docker(["image", "inspect", "--format", "{{.Size}}", &image]).line().await;
         let size: u64 = size.expect("the image is there").parse().expect("a number");
         let container = world.stack.container(service);

@@ -165,7 +165,7 @@ async fn a_port_that_another_container_has_is_found_before_the_pull(world: Share
     let id = id("port-of-a-container");
     let name = format!("{}-occupier", world.stack.project);
     let label = format!("com.docker.compose.project={}", world.stack.project);
-    let image = format!("bigskies/tools:{}", tests::stack::VERSION);
+    let image = tests::stack::image_of("tools");
     let occupier = ["run", "--detach", "--rm", "--name", &name, "--label", &label].into_iter().chain([
         "--publish",
         "127.0.0.1::80",

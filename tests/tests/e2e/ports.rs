@@ -5,9 +5,9 @@ use std::time::Duration;
 use envelope::Operation;
 use serde_json::json;
 use testkit::{eventually, free_port};
-use tests::stack::VERSION;
 use tests::stack::command::{Output, Run};
 use tests::stack::engine;
+use tests::stack::image_of;
 use tests::stack::images::Script;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -24,7 +24,7 @@ pub fn cases() -> Vec<Case> {
 /// What a program of ours says that sees the network as this container does.
 async fn beside(container: &str, command: &str) -> Output {
     let network = format!("container:{container}");
-    let image = format!("bigskies/tools:{VERSION}");
+    let image = image_of("tools");
     let run = ["run", "--rm", "--network", &network, &image, "sh", "-c", command];
     Run::docker(run).output().await.expect("the engine runs it")
 }

@@ -9,8 +9,8 @@ use envelope::{StartId, Timestamp};
 use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::{Map, Value, json};
 use testkit::{Message, Version, eventually};
-use tests::stack::VERSION;
 use tests::stack::command::Run;
+use tests::stack::image_of;
 use tests::stack::listener::{Listener, json as payload};
 use token::{SigningKey, TYPE};
 use tokio::sync::OnceCell;
@@ -35,7 +35,7 @@ pub async fn forger(world: &World) -> &'static Forger {
 async fn publish(world: &World) -> Forger {
     let key = SigningKey::generate().expect("random bytes");
     let volume = format!("{}_security-secrets:/secrets:ro", world.stack.project);
-    let image = format!("bigskies/tools:{VERSION}");
+    let image = image_of("tools");
     let cat = ["run", "--rm", "--user", "0:0", "--volume", &volume, &image, "cat", "/secrets/password"];
     let lines = Run::docker(cat).lines().await.expect("root reads every volume");
     // The login's name stands before its password, for it changes when the secrets are renewed.
