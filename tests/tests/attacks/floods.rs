@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use envelope::topic::{coordinator, plugin};
-use envelope::{Envelope, MessageType, Operation, PluginId};
+use envelope::{Coordinator, Envelope, MessageType, Operation, PluginId};
 use serde_json::json;
-use testkit::{Version, eventually};
-use tests::stack::image_of;
+use testkit::{Message, Version, eventually};
 use tests::stack::command::Run;
+use tests::stack::image_of;
 use tests::stack::images::Script;
-use tests::stack::listener::Listener;
+use tests::stack::listener::{Listener, json as payload};
 
 use super::arena::{PATIENCE, arena};
 use crate::e2e::runner::Case;
@@ -177,25 +177,28 @@ fn health(id: &PluginId, status: &str, message: &str) -> Vec<u8> {
     Envelope::new(MessageType::Status, format!("plugin:{id}"), said).encode()
 }
 
-/// What the plugin's state says after its health said something odd.
-async fn state_after(world: &World, name: &str, said: Vec<u8>) -> String {
-    let (plugin, source) = started(world, name, "true").await;
-    let (user, password) = login(&world.running(&plugin).await);
-    let client =
-        world.stack.client(Version::V3).login(user, password).connect().await.expect("its own login");
-    for _ in 0..3 {
-        client.publish(&plugin::health(&plugin), said.clone(), 1, false).await.expect("its own topic");
-    }
-    let mut operator = world.operator().await;
-    let listed = operator.ask(Operation::List, json!({})).await.data().to_string();
-    let shown = operator.ask_about(Operation::Inspect, &plugin).await.data().to_string();
-    world.remove(&mut operator, &plugin, &source).await;
-    listed + &shown
+/// What is no health, with words of the fault that is told: a sequence without an end, and no text.
+fn no_health() -> [(Vec<u8>, &'static str); 2] {
+    [(vec![b'['; 300_000], "expected a string"), (vec![0xff, 0xfe, 0x00], "expected value")]
 }
 
 async fn health_is_no_health(world: Shared) {
-    let mut said = vec![b'['; 300_000];
-    said.extend([0xff, 0xfe]);
-    let told = state_after(&world, "attacks-health-garbage", said).await;
-    assert!(told.contains("attacks-health-garbage"), "{told}");
+    let (plugin, source) = started(&world, "attacks-health-garbage", "true").await;
+    let (user, password) = login(&world.running(&plugin).await);
+    let client =
+        world.stack.client(Version::V3).login(user, password).connect().await.expect("its own login");
+    let watching = world.stack.operator_client(Version::V5).await.expect("connects");
+    let mut watch = Listener::on(watching, [coordinator::event(Coordinator::Plugin, "refused")]).await;
+    for (said, fault) in no_health() {
+        client.publish(&plugin::health(&plugin), said, 1, false).await.expect("its own topic");
+        let refused = |m: &Message| {
+            let told = &payload(m)["payload"];
+            let message = told["message"].as_str().unwrap_or_default();
+            told["plugin_id"] == *plugin.as_str()
+                && message.contains("is not a health message")
+                && message.contains(fault)
+        };
+        watch.wait(fault, PATIENCE, refused).await;
+    }
+    world.remove(&mut world.operator().await, &plugin, &source).await;
 }
