@@ -13,7 +13,7 @@ use tests::stack::listener::{Listener, json as payload};
 
 use super::arena::{PATIENCE, arena};
 use crate::e2e::runner::Case;
-use crate::e2e::world::{Shared, World, id, login, minimal};
+use crate::e2e::world::{Shared, World, id, minimal};
 
 pub fn cases() -> Vec<Case> {
     crate::beside![
@@ -114,9 +114,7 @@ async fn a_log_has_one_line_without_an_end(world: Shared) {
 async fn health_is_said_ten_thousand_times(world: Shared) {
     let arena = arena(&world).await;
     let (plugin, source) = started(&world, "attacks-health-flood", "true").await;
-    let (user, password) = login(&world.running(&plugin).await);
-    let client =
-        world.stack.client(Version::V3).login(user, password).connect().await.expect("its own login");
+    let client = world.plugin_client(&plugin, Version::V3).await;
     let topic = plugin::health(&plugin);
     let watching = world.stack.operator_client(Version::V5).await.expect("connects");
     let mut watch = Listener::on(watching, [topic.clone(), coordinator::state(&plugin)]).await;
@@ -157,9 +155,7 @@ pub(super) async fn stopped_for_a_flood(world: &World, plugin: &PluginId) -> Str
 
 async fn health_is_said_without_a_pause(world: Shared) {
     let (plugin, source) = started(&world, "attacks-health-endless", "true").await;
-    let (user, password) = login(&world.running(&plugin).await);
-    let client =
-        world.stack.client(Version::V3).login(user, password).connect().await.expect("its own login");
+    let client = world.plugin_client(&plugin, Version::V3).await;
     let begin = std::time::Instant::now();
     let said = health(&plugin, "healthy", "again");
     // It is thrown out when it is stopped.
@@ -184,9 +180,7 @@ fn no_health() -> [(Vec<u8>, &'static str); 2] {
 
 async fn health_is_no_health(world: Shared) {
     let (plugin, source) = started(&world, "attacks-health-garbage", "true").await;
-    let (user, password) = login(&world.running(&plugin).await);
-    let client =
-        world.stack.client(Version::V3).login(user, password).connect().await.expect("its own login");
+    let client = world.plugin_client(&plugin, Version::V3).await;
     let watching = world.stack.operator_client(Version::V5).await.expect("connects");
     let mut watch = Listener::on(watching, [coordinator::event(Coordinator::Plugin, "refused")]).await;
     for (said, fault) in no_health() {
@@ -198,7 +192,7 @@ async fn health_is_no_health(world: Shared) {
                 && message.contains("is not a health message")
                 && message.contains(fault)
         };
-        watch.wait(fault, PATIENCE, refused).await;
+        watch.wait(&format!("the refusal for {fault:?}"), PATIENCE, refused).await;
     }
     world.remove(&mut world.operator().await, &plugin, &source).await;
 }

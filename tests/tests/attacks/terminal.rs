@@ -14,7 +14,7 @@ use tests::stack::listener::{Listener, json as payload};
 
 use super::arena::PATIENCE;
 use crate::e2e::runner::Case;
-use crate::e2e::world::{Shared, World, id, login, minimal};
+use crate::e2e::world::{Shared, World, id, minimal};
 
 pub fn cases() -> Vec<Case> {
     crate::beside![
@@ -73,8 +73,7 @@ async fn started(world: &World, name: &str) -> (PluginId, Client, String) {
     let source = Script::healthy(name).label(minimal(&plugin)).push(&world.stack).await;
     let source = source.expect("the image builds");
     world.install_and_start(&mut world.operator().await, &plugin, &source).await;
-    let (user, password) = login(&world.running(&plugin).await);
-    let client = world.stack.client(Version::V5).login(user, password).connect().await.expect("its login");
+    let client = world.plugin_client(&plugin, Version::V5).await;
     (plugin, client, source)
 }
 

@@ -138,9 +138,7 @@ async fn the_victims_token_is_shown_by_the_attacker(world: Shared) {
 
 /// Shows a token on the topic of the plugin that it was issued to, with that plugin's login of now.
 async fn shown(world: &World, plugin: &envelope::PluginId, token: String) -> Value {
-    let (user, password) = login(&world.running(plugin).await);
-    let client =
-        world.stack.client(Version::V5).login(user, password).connect().await.expect("its own login");
+    let client = world.plugin_client(plugin, Version::V5).await;
     let mut listener = Listener::on(client, [envelope::topic::plugin::responses(plugin)]).await;
     let topic =
         envelope::topic::RequestTopic::new(envelope::Principal::Plugin(plugin.clone()), Operation::Logs);

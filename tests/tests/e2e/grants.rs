@@ -48,8 +48,7 @@ fn state<'a>(told: &'a Value, key: &str) -> &'a Value {
 async fn may_read(world: &World, operator: &mut Operator, id: &PluginId, topic: &str) -> bool {
     let asked = json!({"plugin_id": id, "access": "subscribe", "topic": topic});
     let explained = operator.ask(Operation::Explain, asked).await.data()["allowed"].clone();
-    let (user, password) = login(&world.running(id).await);
-    let client = world.stack.client(Version::V5).login(user, password).connect().await.expect("its login");
+    let client = world.plugin_client(id, Version::V5).await;
     let tried = client.subscribe(topic).await.is_ok();
     assert_eq!(explained, tried, "explain and the broker disagree on {topic}");
     tried

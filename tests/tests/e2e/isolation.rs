@@ -283,8 +283,7 @@ pub async fn ask(
 
 /// The token that the security coordinator gave the plugin with this login.
 pub async fn token(world: &World, plugin: &PluginId) -> String {
-    let (user, password) = login(&world.running(plugin).await);
-    let client = world.stack.client(Version::V3).login(user, password).connect().await.expect("connects");
+    let client = world.plugin_client(plugin, Version::V3).await;
     let mut listener = Listener::on(client, [coordinator::token(plugin)]).await;
     let message = listener.wait("its token", PATIENCE, |_| true).await;
     let message = payload(&message);

@@ -11,7 +11,7 @@ use tests::stack::listener::{Listener, json as payload};
 
 use super::isolation::{ask, token};
 use super::runner::Case;
-use super::world::{Shared, id, login, minimal};
+use super::world::{Shared, id, minimal};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a revocation may take to hold everywhere.
@@ -26,8 +26,7 @@ async fn a_plugin_asks_with_its_token_until_that_is_revoked_and_gets_another(wor
     let source = Script::healthy(id.as_str()).label(minimal(&id)).push(&world.stack).await.expect("builds");
     let mut operator = world.operator().await;
     world.install_and_start(&mut operator, &id, &source).await;
-    let (user, password) = login(&world.running(&id).await);
-    let client = world.stack.client(Version::V5).login(user, password).connect().await.expect("its login");
+    let client = world.plugin_client(&id, Version::V5).await;
     let mut asker = Listener::on(client, [plugin::responses(&id)]).await;
     let topic = |operation| RequestTopic::new(Principal::Plugin(id.clone()), operation);
     let own = json!({"plugin_id": id});
@@ -82,8 +81,7 @@ async fn a_plugin_asks_with_its_token_until_that_is_revoked_and_gets_another(wor
 
     operator.ask_about(Operation::Stop, &id).await.data();
     operator.ask_about(Operation::Start, &id).await.data();
-    let (user, password) = login(&world.running(&id).await);
-    let client = world.stack.client(Version::V5).login(user, password).connect().await.expect("its login");
+    let client = world.plugin_client(&id, Version::V5).await;
     let mut started = Listener::on(client, [coordinator::token(&id)]).await;
     let message = started.wait("a token of the new start", PATIENCE, |m| !m.payload.is_empty()).await;
     assert_ne!(payload(&message)["token"], json!(second));

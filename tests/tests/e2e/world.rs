@@ -7,7 +7,7 @@ use std::time::Duration;
 use envelope::topic::coordinator;
 use envelope::{Operation, PluginId};
 use serde_json::{Value, json};
-use testkit::{Version, eventually};
+use testkit::{Client, Version, eventually};
 use tests::stack::command::Run;
 use tests::stack::images;
 use tests::stack::operator::{Answered, Operator, retained};
@@ -52,6 +52,12 @@ impl World {
     /// The id of the sample plugin, for one test at a time.
     pub async fn hello_id(&self) -> (PluginId, MutexGuard<'_, ()>) {
         (id("hello-rust"), self.hello_id.lock().await)
+    }
+
+    /// A client with the login that a running plugin was given.
+    pub async fn plugin_client(&self, id: &PluginId, version: Version) -> Client {
+        let (user, password) = login(&self.running(id).await);
+        self.stack.client(version).login(user, password).connect().await.expect("its login opens the broker")
     }
 
     /// The container of a plugin that runs.
